@@ -1,0 +1,147 @@
+use super::{canonical_text, digest_text};
+use crate::definition::{
+    Agent, CommandTool, FunctionTool, HttpTool, Limits, Model, OnError, OnRefusal, RetryPolicy, Tool, ToolAction,
+};
+use crate::effect::Effect;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1.0e9..1.0e9_f64).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            btree_map(any::<String>(), inner, 0..4).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+prop_compose! {
+    fn retry()(attempts_max in any::<u32>(), initial_ms in any::<u64>(), cap_ms in any::<u64>(), horizon_seconds in any::<u64>())
+        -> RetryPolicy
+    {
+        RetryPolicy { attempts_max, initial_ms, cap_ms, horizon_seconds }
+    }
+}
+
+fn action() -> impl Strategy<Value = ToolAction> {
+    let http = (
+        any::<String>(),
+        any::<String>(),
+        btree_map(any::<String>(), any::<String>(), 0..3),
+        any::<String>(),
+    )
+        .prop_map(|(method, url, headers, idempotency_header)| {
+            ToolAction::Http(HttpTool {
+                method,
+                url,
+                headers,
+                idempotency_header,
+            })
+        });
+    let lists = (
+        vec(any::<String>(), 0..3),
+        vec(any::<String>(), 0..3),
+        vec(any::<i32>(), 0..3),
+        vec(any::<i32>(), 0..3),
+    );
+    let command = (lists, option::of(any::<String>())).prop_map(|(lists, working_dir)| {
+        let (argv, env, not_applied_exit_codes, transient_exit_codes) = lists;
+        ToolAction::Command(CommandTool {
+            argv,
+            env,
+            working_dir,
+            not_applied_exit_codes,
+            transient_exit_codes,
+        })
+    });
+    let function = any::<String>().prop_map(|function| ToolAction::Function(FunctionTool { function }));
+    prop_oneof![http, command, function]
+}
+
+prop_compose! {
+    fn tool()(
+        (name, description) in any::<(String, String)>(),
+        effect in prop::sample::select(&Effect::ALL[..]),
+        input in option::of(json_value().prop_filter("null reads as absent", |value| !value.is_null())),
+        strict in any::<bool>(),
+        timeout_seconds in any::<u32>(),
+        retry in retry(),
+        on_error in prop::sample::select(vec![OnError::TellModel, OnError::FailRun]),
+        action in action(),
+    ) -> Tool {
+        Tool { name, description, effect, input, strict, timeout_seconds, retry, on_error, action }
+    }
+}
+
+prop_compose! {
+    fn model()(
+        (name, api_version) in any::<(String, String)>(),
+        (max_tokens, timeout_seconds, idle_timeout_seconds) in any::<(u32, u32, u32)>(),
+        stream in any::<bool>(),
+        retry in retry(),
+    ) -> Model {
+        Model { name, api_version, max_tokens, stream, timeout_seconds, idle_timeout_seconds, retry }
+    }
+}
+
+prop_compose! {
+    fn agent()(
+        name in any::<String>(),
+        (description, system) in any::<(Option<String>, Option<String>)>(),
+        model in model(),
+        (turns_max, tool_calls_per_turn_max, wall_clock_seconds) in any::<(u32, u32, u64)>(),
+        on_refusal in prop::sample::select(vec![OnRefusal::Fail, OnRefusal::Ask]),
+        tools in vec(tool(), 0..3),
+    ) -> Agent {
+        let limits = Limits { turns_max, tool_calls_per_turn_max, wall_clock_seconds };
+        Agent { name, description, system, model, limits, on_refusal, tools }
+    }
+}
+
+/// The same value with every object's keys put in the other way round, as far as the map keeps an order at all.
+fn reversed(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(reversed).collect(),
+        Value::Object(fields) => {
+            let reversed: Map<String, Value> = fields
+                .iter()
+                .rev()
+                .map(|(name, field)| (name.clone(), reversed(field)))
+                .collect();
+            Value::Object(reversed)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+#[test]
+fn keys_are_in_order_and_nothing_is_between_them() {
+    let text = canonical_text(&json!({"b": [1, {"d": null, "c": "\"ü"}], "a": {}, "e": [], "1": 1.0}));
+
+    assert_eq!(text, r#"{"1":1.0,"a":{},"b":[1,{"c":"\"ü","d":null}],"e":[]}"#);
+}
+
+proptest! {
+    #[test]
+    fn an_agent_comes_back_from_its_digest_text(agent in agent()) {
+        let text = digest_text(&agent);
+        let back: Agent = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(digest_text(&back), text);
+        prop_assert_eq!(back, agent);
+    }
+
+    #[test]
+    fn the_order_of_keys_makes_no_difference(value in json_value()) {
+        prop_assert_eq!(canonical_text(&value), canonical_text(&reversed(&value)));
+        prop_assert_eq!(serde_json::from_str::<Value>(&canonical_text(&value)).unwrap(), value);
+    }
+}

@@ -1,0 +1,94 @@
+//! What went wrong with a step, as it is recorded.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether and how an error is retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// May pass by itself: a refused connection, a reset, a 5xx.
+    Transient,
+    /// The target asked for a pause.
+    RateLimited,
+    /// The target has no room.
+    Overloaded,
+    /// A time limit ran out.
+    Timeout,
+    /// Will not pass by itself.
+    Permanent,
+    /// The model asked for something that the tool explains how to ask better.
+    UserError,
+    /// The input does not match the tool's schema.
+    InvalidInput,
+    /// Nobody knows what this is.
+    Unknown,
+}
+
+impl ErrorClass {
+    /// Whether another attempt may help. Whether it is allowed is the effect's matter.
+    pub const fn is_retryable(self) -> bool {
+        match self {
+            Self::Transient | Self::RateLimited | Self::Overloaded | Self::Timeout => true,
+            Self::Permanent | Self::UserError | Self::InvalidInput | Self::Unknown => false,
+        }
+    }
+
+    /// As stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "timeout",
+            Self::Permanent => "permanent",
+            Self::UserError => "user_error",
+            Self::InvalidInput => "invalid_input",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// An error as recorded on a step or a run and shown to people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepError {
+    /// Whether and how it is retried.
+    pub class: ErrorClass,
+    /// A stable word for programs, such as `connection_refused`, `http_503`, `missing_secret`; each has a line in
+    /// `docs/errors/steps.md`.
+    pub code: String,
+    /// One sentence, no secrets.
+    pub message: String,
+    /// What the reader can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+    /// Not for the model to handle: the run fails with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fatal: bool,
+}
+
+impl StepError {
+    /// An error without suggestion that is not fatal.
+    pub fn new(class: ErrorClass, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            code: code.into(),
+            message: message.into(),
+            suggestion: None,
+            fatal: false,
+        }
+    }
+
+    /// The same with a suggestion.
+    #[must_use]
+    pub fn suggest(mut self, suggestion: impl Into<String>) -> Self {
+        self.suggestion = Some(suggestion.into());
+        self
+    }
+
+    /// The same, ending the run.
+    #[must_use]
+    pub fn fatal(mut self) -> Self {
+        self.fatal = true;
+        self
+    }
+}

@@ -1,0 +1,20 @@
+//! Decision: what an agent run does next.
+//!
+//! Everything here is pure: no clock, randomness, sockets, SQL or async. The worker loads recorded facts, asks
+//! [`next_action`], acts, records what happened, and asks again. Start at [`next_action()`].
+
+pub mod definition;
+pub mod effect;
+pub mod error;
+pub mod journal;
+pub mod next_action;
+pub mod tool;
+pub mod transcript;
+pub mod turn;
+pub mod wire;
+
+pub use definition::Agent;
+pub use effect::{AttemptOutcome, Effect, Verdict};
+pub use error::{ErrorClass, StepError};
+pub use journal::{Journal, ModelReply, Step, StepBody, StepState, ToolOutcome};
+pub use next_action::{Action, Move, WaitFor, next_action};

@@ -1,0 +1,452 @@
+//! From recorded facts to the next action.
+//!
+//! The one place where an agent run's course is decided. It sees the agent version, the journal and an instant, and
+//! nothing else, so the same facts give the same action on every worker and release. Start at [`next_action`].
+
+use crate::definition::{Agent, OnRefusal};
+use crate::effect::{Effect, UnknownReason};
+use crate::error::{ErrorClass, StepError};
+use crate::journal::{Journal, ModelReply, Step, StepBody, StepState};
+use crate::tool::ToolCall;
+use crate::turn::{self, Turn};
+use crate::wire::messages::SPEND_CAP;
+use chrono::{DateTime, Utc};
+
+#[cfg(test)]
+mod tests;
+
+/// Code of a model step whose request, rebuilt for another attempt, is not the one recorded.
+pub const REQUEST_CHANGED: &str = "request_changed";
+
+/// What the worker does next.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Make these moves, all recorded in one statement before any of them leaves the process.
+    Act(Vec<Move>),
+    /// Something is out: wait for its result, or until a waiting sibling falls due.
+    Await {
+        /// When a sibling falls due.
+        until: Option<DateTime<Utc>>,
+    },
+    /// Nothing is out and nothing can be done before this instant.
+    Wait {
+        /// When a step falls due.
+        until: DateTime<Utc>,
+    },
+    /// Nothing can be done before a person acts.
+    Park {
+        /// What for.
+        waiting_for: WaitFor,
+        /// More exactly, such as `unknown_outcome`.
+        reason: String,
+        /// A waiting sibling falls due then.
+        until: Option<DateTime<Utc>>,
+    },
+    /// The run has its answer.
+    Finish {
+        /// The model's text.
+        answer: String,
+    },
+    /// The run fails; it can be resumed once the cause is mended.
+    Fail(StepError),
+}
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub enum Move {
+    /// Call the model.
+    CallModel {
+        /// From 1.
+        turn: u32,
+        /// Whether tools are switched off.
+        tools_off: bool,
+        /// The failed call that this one takes the place of.
+        replaces: Option<u32>,
+    },
+    /// Call a tool.
+    CallTool {
+        /// Of which turn.
+        turn: u32,
+        /// The place among its calls, from 0.
+        index: u32,
+        /// What the model asked for.
+        call: ToolCall,
+        /// The failed call that this one takes the place of.
+        replaces: Option<u32>,
+    },
+    /// Answer a call without making it.
+    Answer {
+        /// Of which turn.
+        turn: u32,
+        /// The place among its calls, from 0.
+        index: u32,
+        /// What the model asked for.
+        call: ToolCall,
+        /// What the model is told.
+        error: StepError,
+    },
+    /// Another attempt of a step under its old key.
+    TryAgain {
+        /// Which one.
+        seq: u32,
+        /// Why, which says whether it costs an attempt.
+        why: Again,
+    },
+    /// Stop trying.
+    GiveUp {
+        /// Which one.
+        seq: u32,
+        /// What becomes of it; absent: failed for certain.
+        unknown: Option<UnknownReason>,
+        /// Why.
+        error: StepError,
+    },
+}
+
+/// Why a step is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Its time has come.
+    Due,
+    /// Its worker died. That is not the target's failure and costs none of the step's attempts: the run's crash count
+    /// bounds it.
+    Interrupted,
+    /// Somebody resumed the run: a fresh budget.
+    Resumed,
+}
+
+/// What a parked run waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    /// A person.
+    Approval,
+}
+
+impl WaitFor {
+    /// As stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+        }
+    }
+}
+
+/// Decides. The journal's steps that are `Interrupted` are taken up first; then time, then the newest turn.
+pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Action {
+    let taken_up = take_up(journal, now);
+    if !taken_up.is_empty() {
+        return Action::Act(taken_up);
+    }
+    if journal.deadline.is_some_and(|deadline| deadline <= now) {
+        return at_the_deadline(journal);
+    }
+    let Some(model) = journal.last_model() else {
+        return call_model(agent, 1, None);
+    };
+    match model.state {
+        StepState::Running | StepState::Interrupted => Action::Await { until: None },
+        StepState::Waiting | StepState::Unknown => Action::Wait {
+            until: model.due_at.unwrap_or(now),
+        },
+        StepState::Failed if !model.resumed_over => after_failed_model(agent, model),
+        StepState::Failed | StepState::Cancelled => call_model(agent, model.turn, Some(model.seq)),
+        StepState::Succeeded => match reply(model) {
+            Some(reply) => after_reply(agent, journal, Answered { model, reply }),
+            None => call_model(agent, model.turn, Some(model.seq)),
+        },
+    }
+}
+
+/// Steps whose next move does not depend on the turn: those that a dead worker left, those that fell due, and those that
+/// somebody let go on.
+fn take_up(journal: &Journal, now: DateTime<Utc>) -> Vec<Move> {
+    journal
+        .steps
+        .iter()
+        .filter_map(|step| take_up_step(step, now))
+        .collect()
+}
+
+fn take_up_step(step: &Step, now: DateTime<Utc>) -> Option<Move> {
+    let again = |why| Some(Move::TryAgain { seq: step.seq, why });
+    match (step.state, effect(step)) {
+        (StepState::Interrupted, Effect::ReadOnly | Effect::Idempotent) => again(Again::Interrupted),
+        (StepState::Interrupted, Effect::AtMostOnce) => Some(Move::GiveUp {
+            seq: step.seq,
+            unknown: Some(UnknownReason::UnknownOutcome),
+            error: StepError::new(
+                ErrorClass::Unknown,
+                "unknown_outcome",
+                "the worker was lost while this call was out; it may have happened, and it is not sent again",
+            )
+            .suggest("find out at the target whether it happened"),
+        }),
+        (StepState::Unknown, Effect::ReadOnly | Effect::Idempotent) if step.resumed_over => again(Again::Resumed),
+        (StepState::Waiting, _) if step.due_at.is_none_or(|due| due <= now) => again(Again::Due),
+        (
+            StepState::Waiting
+            | StepState::Running
+            | StepState::Succeeded
+            | StepState::Failed
+            | StepState::Cancelled
+            | StepState::Unknown,
+            _,
+        ) => None,
+    }
+}
+
+/// A run whose time is over starts nothing more. What is out is waited for, each call within its own limit; what may
+/// have happened stays unknown, whatever the time.
+fn at_the_deadline(journal: &Journal) -> Action {
+    if journal.steps.iter().any(|step| step.state == StepState::Running) {
+        return Action::Await { until: None };
+    }
+    let error = || {
+        StepError::new(ErrorClass::Timeout, "deadline_exceeded", "the run's time is over")
+            .suggest("raise limits.wall_clock_seconds; resuming the run gives it the same time once more")
+    };
+    let given_up: Vec<Move> = journal
+        .steps
+        .iter()
+        .filter(|step| step.state == StepState::Waiting)
+        .map(|step| Move::GiveUp {
+            seq: step.seq,
+            unknown: (step.maybe_applied && effect(step) == Effect::Idempotent)
+                .then_some(UnknownReason::RetriesExhausted),
+            error: error(),
+        })
+        .collect();
+    if !given_up.is_empty() {
+        return Action::Act(given_up);
+    }
+    park_for_unknown(journal, None).unwrap_or_else(|| Action::Fail(error()))
+}
+
+fn call_model(agent: &Agent, turn: u32, replaces: Option<u32>) -> Action {
+    if turn > agent.limits.turns_max {
+        return Action::Fail(
+            StepError::new(
+                ErrorClass::Permanent,
+                "turn_limit",
+                format!(
+                    "the run has used its {} turns without an answer",
+                    agent.limits.turns_max
+                ),
+            )
+            .suggest("raise limits.turns_max in the agent file, apply it and start a new run"),
+        );
+    }
+    Action::Act(vec![Move::CallModel {
+        turn,
+        tools_off: turn::tools_off(agent, turn),
+        replaces,
+    }])
+}
+
+fn after_failed_model(agent: &Agent, model: &Step) -> Action {
+    let error = model
+        .error
+        .clone()
+        .unwrap_or_else(|| StepError::new(ErrorClass::Unknown, "unknown_error", "the model call failed"));
+    let ask = |reason: &str| Action::Park {
+        waiting_for: WaitFor::Approval,
+        reason: reason.to_owned(),
+        until: None,
+    };
+    match error.code.as_str() {
+        "unknown_stop_reason" => ask("unknown_stop_reason"),
+        SPEND_CAP => ask("spend_cap"),
+        "refusal" if agent.on_refusal == OnRefusal::Ask => ask("refusal"),
+        // Another release builds another request from the same facts: the decision is taken anew.
+        REQUEST_CHANGED => call_model(agent, model.turn, Some(model.seq)),
+        _ => Action::Fail(error),
+    }
+}
+
+/// A model step that succeeded, with its reply.
+#[derive(Clone, Copy)]
+struct Answered<'a> {
+    model: &'a Step,
+    reply: &'a ModelReply,
+}
+
+fn after_reply(agent: &Agent, journal: &Journal, answered: Answered<'_>) -> Action {
+    let turn = answered.model.turn;
+    match turn::read(agent, turn, answered.reply) {
+        Ok(Turn::Calls(calls)) => after_calls(agent, journal, (answered, &calls)),
+        Ok(Turn::Answer(answer)) => Action::Finish { answer },
+        Ok(Turn::Empty) if count_turns(agent, journal, is_empty) <= turn::EMPTY_ANSWERS_MAX => {
+            call_model(agent, turn + 1, None)
+        }
+        Ok(Turn::Empty) => Action::Finish { answer: String::new() },
+        Ok(Turn::Paused) if count_turns(agent, journal, is_paused) <= turn::PAUSES_MAX => {
+            call_model(agent, turn + 1, None)
+        }
+        Ok(Turn::Paused) => Action::Fail(StepError::new(
+            ErrorClass::Permanent,
+            "pause_limit",
+            format!("the provider's own tools paused more than {} times", turn::PAUSES_MAX),
+        )),
+        Err(error) => Action::Fail(error),
+    }
+}
+
+fn is_empty(turn: &Turn) -> bool {
+    matches!(turn, Turn::Empty)
+}
+
+fn is_paused(turn: &Turn) -> bool {
+    matches!(turn, Turn::Paused)
+}
+
+fn count_turns(agent: &Agent, journal: &Journal, wanted: fn(&Turn) -> bool) -> usize {
+    journal
+        .steps
+        .iter()
+        .filter(|step| step.state == StepState::Succeeded)
+        .filter_map(|step| turn::read(agent, step.turn, reply(step)?).ok())
+        .filter(wanted)
+        .count()
+}
+
+fn after_calls(agent: &Agent, journal: &Journal, (answered, calls): (Answered<'_>, &[ToolCall])) -> Action {
+    let turn = answered.model.turn;
+    let moves: Vec<Move> = calls
+        .iter()
+        .zip(0..)
+        .filter_map(|(call, index)| open_call(agent, journal, OpenCall { turn, index, call }))
+        .collect();
+    if !moves.is_empty() {
+        return Action::Act(moves);
+    }
+    let steps = || {
+        (0..)
+            .take(calls.len())
+            .filter_map(|index| journal.call_step(turn, index))
+    };
+    let due = steps()
+        .filter(|step| step.state == StepState::Waiting)
+        .filter_map(|step| step.due_at)
+        .min();
+    if steps().any(|step| step.state == StepState::Running) {
+        return Action::Await { until: due };
+    }
+    if let Some(parked) = park_for_unknown(journal, due) {
+        return parked;
+    }
+    if let Some(until) = due {
+        return Action::Wait { until };
+    }
+    match steps().find_map(fatal_error) {
+        Some(error) => Action::Fail(error),
+        None => call_model(agent, turn + 1, None),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct OpenCall<'a> {
+    turn: u32,
+    index: u32,
+    call: &'a ToolCall,
+}
+
+/// The move that a call without a standing step needs.
+fn open_call(agent: &Agent, journal: &Journal, open: OpenCall<'_>) -> Option<Move> {
+    let OpenCall { turn, index, call } = open;
+    let make = |replaces| {
+        Some(Move::CallTool {
+            turn,
+            index,
+            call: call.clone(),
+            replaces,
+        })
+    };
+    let answer = |error| {
+        Some(Move::Answer {
+            turn,
+            index,
+            call: call.clone(),
+            error,
+        })
+    };
+    if let Some(step) = journal.call_step(turn, index) {
+        let goes_on = step.resumed_over && (fatal_error(step).is_some() || step.state == StepState::Cancelled);
+        return if goes_on { make(Some(step.seq)) } else { None };
+    }
+    if !journal.is_dense() {
+        return answer(lost_call());
+    }
+    if index >= agent.limits.tool_calls_per_turn_max {
+        return answer(
+            StepError::new(
+                ErrorClass::UserError,
+                "tool_call_limit",
+                format!(
+                    "only the first {} calls of a turn are run; this one was not",
+                    agent.limits.tool_calls_per_turn_max
+                ),
+            )
+            .suggest("call fewer tools at once; ask for the rest in the next turn"),
+        );
+    }
+    if agent.tool(&call.name).is_none() {
+        let known: Vec<&str> = agent.tools.iter().map(|tool| tool.name.as_str()).collect();
+        return answer(
+            StepError::new(
+                ErrorClass::UserError,
+                "tool_not_found",
+                format!("there is no tool named {:?}", call.name),
+            )
+            .suggest(format!("the tools are: {}", known.join(", "))),
+        );
+    }
+    make(None)
+}
+
+/// What a call is answered with whose record is not there.
+pub(crate) fn lost_call() -> StepError {
+    StepError::new(
+        ErrorClass::Unknown,
+        "result_lost",
+        "the record of this call was lost: whether it was run, and with what result, is not known",
+    )
+    .suggest("do not assume that it happened or that it did not; check before repeating it")
+}
+
+fn park_for_unknown(journal: &Journal, until: Option<DateTime<Utc>>) -> Option<Action> {
+    let unknown = || journal.steps.iter().filter(|step| step.state == StepState::Unknown);
+    let first = unknown().next()?;
+    // A call that nobody may repeat outweighs one that may go on under its old key.
+    let outcome = unknown().any(|step| effect(step) == Effect::AtMostOnce) || effect(first) == Effect::AtMostOnce;
+    let reason = if outcome {
+        UnknownReason::UnknownOutcome
+    } else {
+        UnknownReason::RetriesExhausted
+    };
+    Some(Action::Park {
+        waiting_for: WaitFor::Approval,
+        reason: reason.as_str().to_owned(),
+        until,
+    })
+}
+
+fn fatal_error(step: &Step) -> Option<StepError> {
+    step.error
+        .clone()
+        .filter(|error| step.state == StepState::Failed && error.fatal)
+}
+
+fn reply(step: &Step) -> Option<&ModelReply> {
+    match &step.body {
+        StepBody::Model { reply } => reply.as_ref(),
+        StepBody::Tool { .. } => None,
+    }
+}
+
+/// A model call may be made again: its promise is the budget, not the single call.
+fn effect(step: &Step) -> Effect {
+    match &step.body {
+        StepBody::Model { .. } => Effect::ReadOnly,
+        StepBody::Tool { effect, .. } => *effect,
+    }
+}

@@ -1,0 +1,98 @@
+//! What a complete reply of a model means for its turn.
+//!
+//! Reactions to stop reasons: Claude Messages API, "Handling stop reasons". An unknown one is kept and waits for a person.
+
+use crate::definition::Agent;
+use crate::error::{ErrorClass, StepError};
+use crate::journal::ModelReply;
+use crate::tool::ToolCall;
+use crate::wire::messages::{text_of, tool_calls};
+
+/// Pauses of the provider's own tool loop that one run may send back in a row.
+pub const PAUSES_MAX: usize = 10;
+/// Empty answers that one run is asked to go on from: a known quirk right after tool results.
+pub const EMPTY_ANSWERS_MAX: usize = 1;
+
+/// What a reply asks for.
+#[derive(Debug, Clone)]
+pub enum Turn {
+    /// Run these calls and answer them all.
+    Calls(Vec<ToolCall>),
+    /// Send the content back and let the model go on.
+    Paused,
+    /// Nothing was said.
+    Empty,
+    /// The answer.
+    Answer(String),
+}
+
+/// Whether tools are switched off in that turn: on the last one that the limits allow the model must answer.
+pub fn tools_off(agent: &Agent, turn: u32) -> bool {
+    !agent.tools.is_empty() && turn >= agent.limits.turns_max
+}
+
+/// Reads a reply. An error fails the model step; calls of such a turn never run.
+///
+/// # Errors
+/// `max_tokens`, `context_window_exceeded`, `refusal`, `unknown_stop_reason`, `tools_were_off`, `malformed_reply`.
+pub fn read(agent: &Agent, turn: u32, reply: &ModelReply) -> Result<Turn, StepError> {
+    let calls = tool_calls(&reply.content);
+    match reply.stop_reason.as_deref() {
+        Some("tool_use" | "end_turn") if !calls.is_empty() => {
+            if tools_off(agent, turn) {
+                return Err(permanent(
+                    "tools_were_off",
+                    "the model called tools although they were switched off",
+                )
+                .suggest("this was the last turn that limits.turns_max allows; raise it and start a new run"));
+            }
+            Ok(Turn::Calls(calls))
+        }
+        Some("tool_use") => Err(permanent(
+            "malformed_reply",
+            "the model stopped for tools but called none",
+        )),
+        Some("end_turn" | "stop_sequence") => {
+            let text = text_of(&reply.content);
+            Ok(if text.trim().is_empty() {
+                Turn::Empty
+            } else {
+                Turn::Answer(text)
+            })
+        }
+        Some("pause_turn") => Ok(Turn::Paused),
+        Some("max_tokens") => Err(
+            permanent("max_tokens", "the reply was cut at max_tokens; its calls were not run")
+                .suggest("raise model.max_tokens in the agent file, apply it and start a new run"),
+        ),
+        Some("model_context_window_exceeded") => Err(permanent(
+            "context_window_exceeded",
+            "the conversation no longer fits the model's context window; calls of the cut reply were not run",
+        )
+        .suggest("use a model with a larger window, or have tools return less")),
+        Some("refusal") => Err(permanent("refusal", refusal_message(reply))
+            .suggest("the same prompt is not sent again by itself; change the prompt or the model")),
+        other => Err(StepError::new(
+            ErrorClass::Unknown,
+            "unknown_stop_reason",
+            format!("the model stopped with {other:?}, which this release does not know; its reply is kept as it came"),
+        )
+        .suggest("look at the reply; resume the run to call the model again, or cancel it")),
+    }
+}
+
+fn permanent(code: &str, message: impl Into<String>) -> StepError {
+    StepError::new(ErrorClass::Permanent, code, message)
+}
+
+fn refusal_message(reply: &ModelReply) -> String {
+    let category = reply
+        .stop_details
+        .as_ref()
+        .and_then(|details| serde_json::from_str::<serde_json::Value>(details.get()).ok())
+        .and_then(|details| details.get("category")?.as_str().map(str::to_owned));
+    category.map_or_else(
+        || "the model refused".to_owned(),
+        |category| format!("the model refused ({category})"),
+    )
+}

@@ -1,0 +1,3 @@
+//! Wire formats of model providers: bytes to our types and back.
+
+pub mod messages;

@@ -1,0 +1,101 @@
+//! Durability: records runs, their steps and events in Postgres.
+//!
+//! The engine knows no models, tools or HTTP. Each verb of a run's life is one file pair in [`transition`], each
+//! question one in [`query`]. A worker's writes name their [`Claim`]: where the run's fence has moved on, nothing is
+//! written and the answer says so. Start at the listing of `engine/src/transition/`.
+
+pub mod clock;
+pub mod error;
+pub mod id;
+pub mod limits;
+pub mod payload;
+pub mod query;
+pub mod retry;
+pub mod schema;
+pub mod transition;
+pub mod waker;
+
+pub use clock::Clock;
+pub use error::EngineError;
+pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
+pub use transition::{
+    Applied, ApplyAgent, Attention, Cancelled, ClaimRuns, Claimed, Control, Ending, EventWrite, LiveLease, Park,
+    Reclaimed, Recorded, Registration, Release, StartRun, Started, StepBegin, StepChange, StepWrites,
+};
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A connection to one cell. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pool: sqlx::PgPool,
+    clock: Clock,
+}
+
+/// How to reach the database.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// `postgres://user:password@host:port/database`.
+    pub url: String,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: String,
+    /// Connections held at most.
+    pub connections_max: u32,
+}
+
+impl Connect {
+    /// Eight connections at most.
+    pub fn new(url: impl Into<String>, application_name: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            application_name: application_name.into(),
+            connections_max: limits::CONNECTIONS_MAX,
+        }
+    }
+
+    pub(crate) fn options(&self) -> Result<PgConnectOptions, EngineError> {
+        let options = PgConnectOptions::from_str(&self.url).map_err(|_| EngineError::InvalidUrl)?;
+        Ok(options.application_name(&self.application_name).options([
+            ("statement_timeout", limits::STATEMENT_TIMEOUT),
+            ("lock_timeout", limits::LOCK_TIMEOUT),
+        ]))
+    }
+}
+
+impl Engine {
+    /// Opens a pool and makes one connection, so that a wrong address is told at once.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidUrl`], or [`EngineError::Unavailable`] where the server does not answer in time.
+    pub async fn connect(connect: &Connect) -> Result<Self, EngineError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(connect.connections_max)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(connect.options()?)
+            .await?;
+        Ok(Self {
+            pool,
+            clock: Clock::Database,
+        })
+    }
+
+    /// The same engine with another clock, for tests that move time.
+    #[must_use]
+    pub fn with_clock(&self, clock: Clock) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            clock,
+        }
+    }
+
+    /// Ends the pool's connections; what is on its way is waited for.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    pub(crate) fn at(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+        self.clock.at()
+    }
+}

@@ -1,0 +1,20 @@
+//! Every bound of the engine, with its reason.
+
+/// A worker's claims, records and extensions share these; more would only queue inside Postgres.
+pub const CONNECTIONS_MAX: u32 = 8;
+/// No statement of the engine takes long; one that does is stuck.
+pub const STATEMENT_TIMEOUT: &str = "30s";
+/// A lock held longer than this belongs to a stuck or foreign transaction: better to try again than to queue.
+pub const LOCK_TIMEOUT: &str = "10s";
+/// A run's input. The database checks it too, for callers in SQL.
+pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
+/// An earlier conversation, and one model reply.
+pub const CONTENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Nesting of any payload: serde stops at 128, and people stop reading long before.
+pub const DEPTH_MAX: usize = 64;
+/// Runs claimed by one statement: performance.md measures 20 to 100 as the best.
+pub const CLAIM_BATCH_MAX: u32 = 50;
+/// Runs taken back, or woken, by one statement, so that its locks are short.
+pub const UPKEEP_BATCH_MAX: i64 = 100;
+/// Rows of one page of a list.
+pub const PAGE_ROWS_MAX: i64 = 200;

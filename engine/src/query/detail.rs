@@ -1,0 +1,149 @@
+//! One run, told whole.
+
+use crate::{Engine, EngineError, Fence, RunId};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use std::collections::BTreeMap;
+
+/// A run's own row.
+#[derive(Debug, Clone, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "the columns of longhaul.run, described in migrations/0002_run.sql"
+)]
+pub struct RunDetail {
+    pub id: RunId,
+    pub tenant: String,
+    pub requester: String,
+    pub labels: Json<BTreeMap<String, String>>,
+    pub kind: String,
+    pub agent: Option<String>,
+    pub agent_version: Option<i32>,
+    pub queue: String,
+    pub priority: i16,
+    pub state: String,
+    pub waiting_for: Option<String>,
+    pub wait_reason: Option<String>,
+    pub due_at: Option<DateTime<Utc>>,
+    pub deadline_at: Option<DateTime<Utc>>,
+    pub fence: Fence,
+    pub crashes: i32,
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    pub paused_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub input: String,
+    pub result: Option<String>,
+    pub error: Option<String>,
+    pub worker: Option<String>,
+}
+
+/// One attempt of one step. A step that was answered without an attempt has one row with `attempt` 0.
+#[derive(Debug, Clone, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "the columns of longhaul_audit.step and longhaul_audit.attempt"
+)]
+pub struct AttemptRow {
+    pub seq: i32,
+    pub turn: i32,
+    pub kind: String,
+    pub name: String,
+    pub state: String,
+    pub effect: String,
+    pub key: String,
+    pub maybe_applied: bool,
+    pub replaces_seq: Option<i32>,
+    pub due_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub attempt: i32,
+    pub worker: Option<String>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub attempt_ended_at: Option<DateTime<Utc>>,
+    pub error: Option<Json<Value>>,
+    pub evidence: Option<Json<Value>>,
+    pub result: Option<Json<Value>>,
+    pub step_error: Option<Json<Value>>,
+    /// Whether the step's state speaks of this attempt.
+    pub is_last: bool,
+}
+
+/// A recorded fact.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the columns of longhaul_audit.event")]
+pub struct EventRow {
+    pub seq: i32,
+    pub at: DateTime<Utc>,
+    pub kind: String,
+    pub step_seq: Option<i32>,
+    pub worker: Option<String>,
+    pub data: Option<Json<Value>>,
+}
+
+/// A message of the transcript.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the columns of longhaul_audit.transcript")]
+pub struct MessageRow {
+    pub position: i64,
+    pub role: String,
+    pub tool: Option<String>,
+    pub is_error: bool,
+    pub text: Option<String>,
+    pub content: Option<Json<Value>>,
+    pub step_seq: Option<i32>,
+}
+
+impl Engine {
+    /// A run's own row.
+    ///
+    /// # Errors
+    /// Refusal `no_such_run`.
+    pub async fn run_detail(&self, run: RunId) -> Result<RunDetail, EngineError> {
+        sqlx::query_file_as!(RunDetail, "src/query/run_detail.sql", run.0)
+            .fetch_optional(&self.pool)
+            .await?
+            .ok_or_else(|| EngineError::Refused {
+                status: 404,
+                code: "no_such_run".to_owned(),
+                message: format!("run {run} does not exist"),
+                hint: None,
+            })
+    }
+
+    /// Every attempt of every step, in order.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn journal(&self, run: RunId) -> Result<Vec<AttemptRow>, EngineError> {
+        let rows = sqlx::query_file_as!(AttemptRow, "src/query/journal.sql", run.0)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows)
+    }
+
+    /// Events after the given number, at most `rows`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn events(&self, run: RunId, after: i32, rows: i64) -> Result<Vec<EventRow>, EngineError> {
+        let rows = sqlx::query_file_as!(EventRow, "src/query/events.sql", run.0, after, rows)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows)
+    }
+
+    /// The conversation as the model is shown it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn transcript(&self, run: RunId) -> Result<Vec<MessageRow>, EngineError> {
+        let rows = sqlx::query_file_as!(MessageRow, "src/query/transcript.sql", run.0)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows)
+    }
+}

@@ -1,0 +1,135 @@
+//! What workers ask.
+
+use crate::transition::Control;
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, RunId};
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+/// What an idle worker finds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Poll {
+    /// A parked run's time has come.
+    pub wakeable: bool,
+    /// A dead worker still holds runs, or has not been closed.
+    pub reclaimable: bool,
+    /// A run that this worker can drive is due.
+    pub claimable: bool,
+    /// From now to the next instant at which a run falls due or a lease ends.
+    pub next_due: Option<Duration>,
+}
+
+/// What a holder finds when it looks again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Cancelled, paused, woken.
+    pub control: Control,
+    /// The number of the last committed event: it tells whether a record whose reply was lost is there.
+    pub event_seq: i32,
+}
+
+/// A step as its driver takes it up.
+#[derive(Debug, Clone)]
+#[expect(
+    missing_docs,
+    reason = "the columns of longhaul.step, described in migrations/0002_run.sql"
+)]
+pub struct StepRow {
+    pub seq: i32,
+    pub turn: i32,
+    pub call_index: i32,
+    pub kind: String,
+    pub name: String,
+    pub call_id: Option<String>,
+    pub state: String,
+    pub effect: String,
+    pub key: String,
+    pub attempt: i32,
+    pub attempts_max: i32,
+    pub maybe_applied: bool,
+    pub replaces_seq: Option<i32>,
+    pub fence: Fence,
+    pub due_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub request_digest: Vec<u8>,
+    pub request: Option<String>,
+    pub result: Option<String>,
+    pub error: Option<String>,
+}
+
+/// An agent version.
+#[derive(Debug, Clone)]
+pub struct VersionRow {
+    /// The agent's name.
+    pub name: String,
+    /// From 1.
+    pub version: i32,
+    /// JSON text.
+    pub definition: String,
+}
+
+impl Engine {
+    /// What is there to do for a worker that can drive these.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn poll(&self, queues: &[String], kinds: &[String], functions: &[String]) -> Result<Poll, EngineError> {
+        let row = sqlx::query_file!("src/query/poll.sql", queues, kinds, functions, self.at())
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(Poll {
+            wakeable: row.wakeable,
+            reclaimable: row.reclaimable,
+            claimable: row.claimable,
+            next_due: row
+                .next_due_ms
+                .map(|ms| Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).unwrap_or_default()),
+        })
+    }
+
+    /// A run's steps, in order.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn steps(&self, run: RunId) -> Result<Vec<StepRow>, EngineError> {
+        let rows = sqlx::query_file_as!(StepRow, "src/query/steps.sql", run.0)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows)
+    }
+
+    /// What the holder of a run must know now. It waits for a statement of its own that is still running, so the answer
+    /// is final. None: the claim is lost.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn look(&self, claim: &Claim) -> Result<Option<Look>, EngineError> {
+        let mut transaction = self.pool.begin().await?;
+        // Twice: the first takes the lock, the second reads in a snapshot taken under it.
+        let mut row = None;
+        for _ in 0..2 {
+            row = sqlx::query_file!("src/query/look.sql", claim.run.0, claim.fence.0)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        }
+        transaction.rollback().await?;
+        Ok(row.map(|row| Look {
+            control: Control {
+                wakes: row.wakes,
+                cancel_requested: row.cancel_requested,
+                paused: row.paused,
+            },
+            event_seq: row.event_seq,
+        }))
+    }
+
+    /// An agent version, for its driver.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreadable`] where there is none.
+    pub async fn agent_version(&self, id: AgentVersionId) -> Result<VersionRow, EngineError> {
+        sqlx::query_file_as!(VersionRow, "src/query/agent_version.sql", id.0)
+            .fetch_optional(&self.pool)
+            .await?
+            .ok_or_else(|| EngineError::Unreadable(format!("agent version {id} does not exist")))
+    }
+}

@@ -1,0 +1,41 @@
+-- What an idle worker wants to know, in one statement: is there something to wake, take back or claim, and when next.
+select
+    exists (
+        select from longhaul.run
+        where run.state = 'waiting'
+          and run.due_at <= coalesce($4::timestamptz, now())
+          and run.paused_at is null
+    ) as "wakeable!",
+    exists (
+        select from longhaul.worker
+        where worker.closed_at is null
+          and worker.lease_expires_at <= coalesce($4::timestamptz, now())
+    ) or exists (
+        select from longhaul.run
+        join longhaul.worker on worker.id = run.worker_id
+        where run.worker_id is not null
+          and worker.closed_at is not null
+    ) as "reclaimable!",
+    exists (
+        select from longhaul.run
+        where run.queue = any ($1)
+          and run.state = 'queued'
+          and run.paused_at is null
+          and run.due_at <= coalesce($4::timestamptz, now())
+          and run.kind = any ($2)
+          and run.functions <@ $3
+    ) as "claimable!",
+    (extract(epoch from least(
+        (
+            select run.due_at
+            from longhaul.run
+            where run.state in ('queued', 'waiting')
+              and run.due_at > coalesce($4::timestamptz, now())
+            order by run.due_at
+            limit 1
+        ), (
+            select min(worker.lease_expires_at)
+            from longhaul.worker
+            where worker.closed_at is null
+        )
+    ) - coalesce($4::timestamptz, now())) * 1000)::double precision as next_due_ms

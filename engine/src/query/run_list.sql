@@ -1,0 +1,14 @@
+-- Newest first; the id of the last row shown is the cursor of the next page.
+select
+    run.id as "id: RunId", run.kind, run.agent, agent_version.version as "agent_version?", run.state, run.waiting_for,
+    run.wait_reason, run.due_at, run.requester, run.queue, run.created_at, run.started_at, run.ended_at,
+    worker.name as "worker?"
+from longhaul.run
+left join longhaul.agent_version on agent_version.id = run.agent_version_id
+left join longhaul.worker on worker.id = run.worker_id
+where run.tenant = $1
+  and ($2::text is null or run.state = $2)
+  and ($3::text is null or run.agent = $3)
+  and ($4::uuid is null or run.id < $4)
+order by run.id desc
+limit $5

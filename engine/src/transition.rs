@@ -1,0 +1,36 @@
+//! The verbs of a run's life: one file pair each, one statement each.
+//!
+//! Every write for a run names its fence in the `where`. Zero rows is an answer, never an error. Client verbs call the
+//! SQL functions of `migrations/`, which applications call too.
+
+mod agent;
+mod claim_runs;
+mod doors;
+mod finish_run;
+mod lease;
+mod park_run;
+mod reclaim_runs;
+mod record;
+mod release_run;
+mod wake_runs;
+
+pub use agent::{Applied, ApplyAgent};
+pub use claim_runs::{ClaimRuns, Claimed};
+pub use doors::{Cancelled, StartRun, Started};
+pub use finish_run::Ending;
+pub use lease::{Attention, LiveLease, Registration};
+pub use park_run::Park;
+pub use reclaim_runs::Reclaimed;
+pub use record::{EventWrite, Recorded, StepBegin, StepChange, StepWrites};
+pub use release_run::Release;
+
+/// What a holder must know before it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Control {
+    /// How often something woke this run; parking names it.
+    pub wakes: i64,
+    /// Somebody asked for the run's end: no intent is accepted any more.
+    pub cancel_requested: bool,
+    /// Somebody paused the run: no intent is accepted until it is resumed.
+    pub paused: bool,
+}

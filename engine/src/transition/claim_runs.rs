@@ -1,0 +1,118 @@
+//! Takes due runs for a worker.
+
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, RunId, WorkerId};
+use chrono::{DateTime, Utc};
+
+/// Who claims, and what it can drive.
+#[derive(Debug, Clone)]
+pub struct ClaimRuns<'a> {
+    /// Holder-to-be; its lease must be live.
+    pub worker: WorkerId,
+    /// Runs wanted at most.
+    pub batch: u32,
+    /// Queues to take from.
+    pub queues: &'a [String],
+    /// Kinds that it drives.
+    pub kinds: &'a [String],
+    /// Functions that it has.
+    pub functions: &'a [String],
+}
+
+/// A claimed run with everything that its driver needs besides its steps.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The right to write for it.
+    pub claim: Claim,
+    /// The number of the last event; the holder counts on from here.
+    pub event_seq: i32,
+    /// Named when it parks.
+    pub wakes: i64,
+    /// Crashes since its last recorded result.
+    pub crashes: i32,
+    /// Steps last written under this fence or an earlier one may go on, where they had stopped the run.
+    pub resumed_fence: Fence,
+    /// The database's clock at the claim.
+    pub now: DateTime<Utc>,
+    /// It was claimed only to be ended.
+    pub cancel_requested: bool,
+    /// What drives it.
+    pub kind: String,
+    /// Whose data.
+    pub tenant: String,
+    /// On whose behalf.
+    pub requester: String,
+    /// When its time is over.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// Which edition it keeps.
+    pub agent_version_id: Option<AgentVersionId>,
+    /// JSON text.
+    pub input: String,
+    /// JSON text of an earlier conversation.
+    pub history: Option<String>,
+}
+
+struct Row {
+    id: RunId,
+    fence: Fence,
+    event_seq: i32,
+    wakes: i64,
+    crashes: i32,
+    resumed_fence: Fence,
+    now: DateTime<Utc>,
+    cancel_requested: bool,
+    kind: String,
+    tenant: String,
+    requester: String,
+    deadline_at: Option<DateTime<Utc>>,
+    agent_version_id: Option<AgentVersionId>,
+    input: String,
+    history: Option<String>,
+}
+
+impl Engine {
+    /// Takes due runs, most urgent first. None: nothing is due, or the worker's lease is over.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn claim_runs(&self, wanted: ClaimRuns<'_>) -> Result<Vec<Claimed>, EngineError> {
+        let batch = i64::from(wanted.batch.min(crate::limits::CLAIM_BATCH_MAX));
+        let rows = sqlx::query_file_as!(
+            Row,
+            "src/transition/claim_runs.sql",
+            wanted.worker.0,
+            batch,
+            wanted.queues,
+            wanted.kinds,
+            wanted.functions,
+            self.at(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| row.claimed_by(wanted.worker)).collect())
+    }
+}
+
+impl Row {
+    fn claimed_by(self, worker: WorkerId) -> Claimed {
+        Claimed {
+            claim: Claim {
+                run: self.id,
+                fence: self.fence,
+                worker,
+            },
+            event_seq: self.event_seq,
+            wakes: self.wakes,
+            crashes: self.crashes,
+            resumed_fence: self.resumed_fence,
+            now: self.now,
+            cancel_requested: self.cancel_requested,
+            kind: self.kind,
+            tenant: self.tenant,
+            requester: self.requester,
+            deadline_at: self.deadline_at,
+            agent_version_id: self.agent_version_id,
+            input: self.input,
+            history: self.history,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+-- Takes due runs that this worker can drive, by priority, then due time. The fence shuts out whoever held them before.
+with due as (
+    select run.id
+    from longhaul.run
+    where run.queue = any ($3)
+      and run.state = 'queued'
+      and run.paused_at is null
+      and run.due_at <= coalesce($6::timestamptz, now())
+      and run.kind = any ($4)
+      and run.functions <@ $5
+    order by run.priority, run.due_at, run.id
+    limit $2
+    for no key update skip locked
+), claimed as (
+    update longhaul.run
+    set state      = 'running',
+        fence      = run.fence + 1,
+        worker_id  = $1,
+        due_at     = null,
+        event_seq  = run.event_seq + 1,
+        started_at = coalesce(run.started_at, $6::timestamptz, now())
+    from due
+    where run.id = due.id
+      and exists (
+          select from longhaul.worker
+          where worker.id = $1
+            and worker.closed_at is null
+            and worker.lease_expires_at > coalesce($6::timestamptz, now()))
+    returning run.*
+), logged as (
+    insert into longhaul.event (run_id, seq, kind, worker_id, fence, at)
+    select claimed.id, claimed.event_seq, 'run.claimed', $1, claimed.fence, coalesce($6::timestamptz, now())
+    from claimed
+)
+select
+    claimed.id as "id: RunId",
+    claimed.fence as "fence: Fence",
+    claimed.event_seq,
+    claimed.wakes,
+    claimed.crashes,
+    claimed.resumed_fence as "resumed_fence: Fence",
+    claimed.cancel_requested_at is not null as "cancel_requested!",
+    coalesce($6::timestamptz, now()) as "now!",
+    claimed.kind,
+    claimed.tenant,
+    claimed.requester,
+    claimed.deadline_at,
+    claimed.agent_version_id as "agent_version_id: AgentVersionId",
+    claimed.input::text as "input!",
+    claimed.history::text as history
+from claimed
+order by claimed.priority, claimed.id

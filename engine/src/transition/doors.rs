@@ -1,0 +1,146 @@
+//! The client verbs: thin calls of the SQL functions that applications call too.
+
+use crate::{Engine, EngineError, RunId, limits, payload};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+/// A run to start.
+#[derive(Debug, Clone)]
+pub struct StartRun {
+    /// The agent by name; the run keeps the version that is in force now.
+    pub agent: String,
+    /// JSON text.
+    pub input: String,
+    /// Where it lines up.
+    pub queue: String,
+    /// 0 goes first, 1000 last.
+    pub priority: i32,
+    /// Not before this.
+    pub due_at: Option<DateTime<Utc>>,
+    /// Over at this; the agent's own wall-clock limit holds besides.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// On whose behalf; the database user if absent.
+    pub requester: Option<String>,
+    /// Whose data.
+    pub tenant: String,
+    /// Free words.
+    pub labels: BTreeMap<String, String>,
+    /// The same key with the same agent and input gives the same run.
+    pub idempotency_key: Option<String>,
+    /// JSON text of an earlier conversation: an array of `{role, content}`.
+    pub history: Option<String>,
+}
+
+impl StartRun {
+    /// A run of the default queue, priority and tenant.
+    pub fn new(agent: impl Into<String>, input: impl Into<String>) -> Self {
+        Self {
+            agent: agent.into(),
+            input: input.into(),
+            queue: "default".to_owned(),
+            priority: 100,
+            due_at: None,
+            deadline_at: None,
+            requester: None,
+            tenant: "default".to_owned(),
+            labels: BTreeMap::new(),
+            idempotency_key: None,
+            history: None,
+        }
+    }
+}
+
+/// A started run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// Its id.
+    pub run: RunId,
+    /// False where the idempotency key had started it before.
+    pub created: bool,
+}
+
+/// What a cancel came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The run has ended.
+    Now,
+    /// Its holder has been asked.
+    Requested,
+}
+
+impl Engine {
+    /// Starts a run.
+    ///
+    /// # Errors
+    /// Refusals of `longhaul.start_run`: `no_such_agent`, `key_reused`, `input_too_large`, `input_too_deep`,
+    /// `invalid_input`, …
+    pub async fn start_run(&self, start: &StartRun) -> Result<Started, EngineError> {
+        payload::check("input", &start.input, limits::INPUT_BYTES_MAX)?;
+        if let Some(history) = &start.history {
+            payload::check("history", history, limits::CONTENT_BYTES_MAX)?;
+        }
+        let texts = [
+            Some(&start.agent),
+            start.requester.as_ref(),
+            start.idempotency_key.as_ref(),
+        ];
+        let labels = serde_json::json!(start.labels);
+        if texts.into_iter().flatten().any(|text| text.contains('\0')) || labels.to_string().contains("\\u0000") {
+            return Err(EngineError::refused(
+                "invalid_name",
+                "names, keys and labels hold no NUL character",
+            ));
+        }
+        let row = sqlx::query_file!(
+            "src/transition/start_run.sql",
+            start.agent,
+            start.input,
+            start.queue,
+            start.priority,
+            start.due_at,
+            start.deadline_at,
+            start.requester,
+            start.tenant,
+            labels,
+            start.idempotency_key,
+            start.history,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Started {
+            run: row.run_id,
+            created: row.created,
+        })
+    }
+
+    /// Ends a run that nobody holds, or asks its holder to.
+    ///
+    /// # Errors
+    /// Refusals `no_such_run` and `run_has_ended`.
+    pub async fn cancel_run(
+        &self,
+        run: RunId,
+        reason: Option<&str>,
+        actor: Option<&str>,
+    ) -> Result<Cancelled, EngineError> {
+        let state = sqlx::query_file_scalar!("src/transition/cancel_run.sql", run.0, reason, actor)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(if state == "cancelled" {
+            Cancelled::Now
+        } else {
+            Cancelled::Requested
+        })
+    }
+
+    /// Lets a failed run, or one that waits for a person, go on.
+    ///
+    /// # Errors
+    /// Refusals `no_such_run`, `not_resumable` and `unknown_outcome`.
+    pub async fn resume_run(&self, run: RunId, reason: Option<&str>, actor: Option<&str>) -> Result<(), EngineError> {
+        sqlx::query_file_scalar!("src/transition/resume_run.sql", run.0, reason, actor)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! Gives a run back to its queue.
+
+use crate::{Claim, Engine, EngineError};
+
+/// Why a run is given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Its worker stops in good order.
+    Shutdown,
+    /// Somebody paused it.
+    Paused,
+    /// Its driver broke: counted as a crash.
+    DriverBroke,
+}
+
+impl Release {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Paused => "paused",
+            Self::DriverBroke => "driver_broke",
+        }
+    }
+}
+
+impl Engine {
+    /// Gives the run back; whether it was still held. `event_seq` is the number of the last event.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn release_run(&self, claim: &Claim, event_seq: i32, why: Release) -> Result<bool, EngineError> {
+        let released = sqlx::query_file_scalar!(
+            "src/transition/release_run.sql",
+            claim.run.0,
+            claim.fence.0,
+            event_seq,
+            claim.worker.0,
+            why.as_str(),
+            self.at(),
+            why == Release::DriverBroke,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(released.is_some())
+    }
+}

@@ -1,0 +1,177 @@
+-- Agents, workers, runs and their journal.
+-- Keys lead with the run id, no table refers to another run, and nothing takes numbers from a global sequence:
+-- whole runs can live in cells of their own (docs/decisions/0003-cells.md).
+
+create table longhaul.agent_version (
+    id         uuid        not null default gen_random_uuid(),
+    tenant     text        not null,
+    name       text        not null,
+    version    integer     not null,
+    definition json        not null,
+    digest     bytea       not null,
+    functions  text[]      not null,
+    created_at timestamptz not null default now(),
+    created_by text        not null default session_user,
+    constraint agent_version_pkey primary key (id),
+    constraint agent_version_number_key unique (tenant, name, version),
+    constraint agent_version_digest_key unique (tenant, name, digest)
+);
+
+-- Which version a new run gets. Applying an earlier content again moves it back.
+create table longhaul.agent (
+    tenant     text        not null,
+    name       text        not null,
+    version_id uuid        not null,
+    applied_at timestamptz not null default now(),
+    constraint agent_pkey primary key (tenant, name),
+    constraint agent_version_fkey foreign key (version_id) references longhaul.agent_version (id)
+);
+
+-- One row per process start. The database clock alone judges the lease.
+create table longhaul.worker (
+    id               uuid        not null,
+    name             text        not null,
+    kinds            text[]      not null,
+    functions        text[]      not null,
+    queues           text[]      not null,
+    started_at       timestamptz not null default now(),
+    lease_expires_at timestamptz not null,
+    closed_at        timestamptz,
+    constraint worker_pkey primary key (id)
+);
+
+create index worker_open_idx on longhaul.worker (lease_expires_at) where closed_at is null;
+
+create table longhaul.run (
+    id                  uuid        not null,
+    tenant              text        not null,
+    requester           text        not null,
+    labels              jsonb       not null,
+    kind                text        not null,
+    agent               text,
+    agent_version_id    uuid,
+    functions           text[]      not null,
+    queue               text        not null,
+    priority            smallint    not null,
+    state               text        not null,
+    waiting_for         text,
+    wait_reason         text,
+    due_at              timestamptz,
+    deadline_at         timestamptz,
+    worker_id           uuid,
+    fence               bigint      not null default 0,
+    wakes               bigint      not null default 0,
+    event_seq           integer     not null,
+    crashes             integer     not null default 0,
+    resumed_fence       bigint      not null default 0,
+    paused_at           timestamptz,
+    cancel_requested_at timestamptz,
+    cancel_requested_by text,
+    cancel_reason       text,
+    created_at          timestamptz not null default now(),
+    started_at          timestamptz,
+    ended_at            timestamptz,
+    input               json        not null,
+    history             json,
+    result              json,
+    error               json,
+    constraint run_pkey primary key (id),
+    constraint run_state check (state in ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled')),
+    constraint run_held_only_while_running check ((state = 'running') = (worker_id is not null)),
+    constraint run_ended_has_a_time check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
+    constraint run_queued_is_due check (state <> 'queued' or due_at is not null),
+    constraint run_waiting_says_what_for check (
+        (state = 'waiting') = (waiting_for is not null)
+        and waiting_for in ('timer', 'signal', 'approval', 'child', 'limit', 'probe')),
+    constraint run_of_an_agent_has_its_version check ((kind = 'agent') = (agent_version_id is not null))
+) with (fillfactor = 80);
+
+create index run_claim_idx on longhaul.run (queue, priority, due_at, id) where state = 'queued' and paused_at is null;
+create index run_due_idx on longhaul.run (due_at) where state in ('queued', 'waiting');
+create index run_held_idx on longhaul.run (worker_id) where worker_id is not null;
+create index run_list_idx on longhaul.run (tenant, id);
+
+-- One run per idempotency key and tenant. The digest keeps the index entry small whatever the key.
+create table longhaul.run_key (
+    tenant     text  not null,
+    key_digest bytea not null,
+    run_id     uuid  not null,
+    constraint run_key_pkey primary key (tenant, key_digest)
+);
+
+-- The row holds the newest attempt; earlier ones are in longhaul.attempt.
+create table longhaul.step (
+    run_id             uuid        not null,
+    seq                integer     not null,
+    turn               integer     not null,
+    call_index         integer     not null,
+    kind               text        not null,
+    name               text        not null,
+    call_id            text,
+    state              text        not null,
+    effect             text        not null,
+    key                text        not null,
+    attempt            integer     not null,
+    attempts_max       integer     not null,
+    maybe_applied      boolean     not null,
+    replaces_seq       integer,
+    worker_id          uuid        not null,
+    fence              bigint      not null,
+    due_at             timestamptz,
+    created_at         timestamptz not null,
+    attempt_started_at timestamptz,
+    attempt_ended_at   timestamptz,
+    ended_at           timestamptz,
+    request_digest     bytea       not null,
+    request            json,
+    result             json,
+    error              json,
+    evidence           json,
+    constraint step_pkey primary key (run_id, seq),
+    constraint step_kind check (
+        kind in ('model', 'tool', 'task', 'timer', 'signal', 'child', 'approval', 'compaction', 'check')),
+    constraint step_state check (state in ('waiting', 'running', 'succeeded', 'failed', 'cancelled', 'unknown')),
+    constraint step_effect check (effect in ('read_only', 'idempotent', 'transactional', 'at_most_once')),
+    constraint step_ended_has_a_time check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
+    constraint step_tool_has_its_call check ((kind = 'tool') = (call_id is not null))
+);
+
+create table longhaul.attempt (
+    run_id     uuid        not null,
+    step_seq   integer     not null,
+    attempt    integer     not null,
+    worker_id  uuid        not null,
+    fence      bigint      not null,
+    started_at timestamptz not null,
+    ended_at   timestamptz,
+    error      json,
+    evidence   json,
+    constraint attempt_pkey primary key (run_id, step_seq, attempt)
+);
+
+-- Appended, never updated or deleted. Numbered 1..n without gaps per run.
+create table longhaul.event (
+    run_id    uuid        not null,
+    seq       integer     not null,
+    kind      text        not null,
+    step_seq  integer,
+    worker_id uuid,
+    fence     bigint      not null,
+    at        timestamptz not null default now(),
+    data      json,
+    constraint event_pkey primary key (run_id, seq)
+);
+
+-- lz4 where the server has it; the server's own method otherwise.
+do $$
+begin
+    if exists (
+        select from pg_catalog.pg_settings
+        where name = 'default_toast_compression' and 'lz4' = any (enumvals)
+    ) then
+        alter table longhaul.run alter input set compression lz4, alter history set compression lz4,
+            alter result set compression lz4;
+        alter table longhaul.step alter request set compression lz4, alter result set compression lz4;
+    end if;
+end
+$$;

@@ -1,0 +1,254 @@
+-- The functions that applications call, inside their own transactions if they like. The Rust, HTTP and command line
+-- doors call these same functions. Refusals: SQLSTATE LH4nn, a stable code as the constraint name, docs/errors/.
+
+-- Starts a run. The same key with the same agent and input gives the same run; with others it is refused.
+create function longhaul.start_run(
+    agent           text        default null,
+    input           json        default '{}',
+    kind            text        default 'agent',
+    queue           text        default 'default',
+    priority        integer     default 100,
+    due_at          timestamptz default null,
+    deadline_at     timestamptz default null,
+    requester       text        default null,
+    tenant          text        default 'default',
+    labels          jsonb       default '{}',
+    idempotency_key text        default null,
+    history         json        default null,
+    notify          boolean     default true,
+    out run_id      uuid,
+    out created     boolean
+)
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    version      longhaul.agent_version;
+    new_input    json := longhaul.admit('input', coalesce(input, 'null'), 1048576);
+    new_history  json := longhaul.admit('history', history, 16777216);
+    earlier      record;
+begin
+    if kind <> 'agent' then
+        perform longhaul.refuse('LH422', 'unknown_kind', format('kind %L is not known', kind),
+            'this release drives runs of the kind agent');
+    end if;
+    if agent is null then
+        perform longhaul.refuse('LH422', 'agent_missing', 'a run of the kind agent names its agent');
+    end if;
+    if jsonb_typeof(labels) <> 'object' or octet_length(labels::text) > 8192 or exists (
+        select from jsonb_each(labels) as label where jsonb_typeof(label.value) <> 'string'
+    ) then
+        perform longhaul.refuse('LH422', 'invalid_labels', 'labels are an object of strings within 8 KiB');
+    end if;
+    if new_history is not null and json_typeof(new_history) <> 'array' then
+        perform longhaul.refuse('LH422', 'invalid_history', 'an earlier conversation is an array of messages');
+    end if;
+    if coalesce(queue, '') = '' or octet_length(queue) > 255 or coalesce(tenant, '') = '' or octet_length(tenant) > 255
+        or octet_length(requester) > 255 then
+        perform longhaul.refuse('LH422', 'invalid_name', 'queue, tenant and requester have 1 to 255 bytes');
+    end if;
+    if priority not between 0 and 1000 then
+        perform longhaul.refuse('LH422', 'invalid_priority', 'a priority is 0 (first) to 1000 (last)');
+    end if;
+    if octet_length(idempotency_key) not between 1 and 255 then
+        perform longhaul.refuse('LH422', 'invalid_key', 'an idempotency key has 1 to 255 bytes');
+    end if;
+
+    run_id := longhaul.new_run_id();
+    if idempotency_key is not null then
+        insert into longhaul.run_key (tenant, key_digest, run_id)
+        values (tenant, longhaul.digest(idempotency_key), run_id)
+        on conflict do nothing;
+        if not found then
+            select run.id, run.agent, run.input
+            into earlier
+            from longhaul.run_key
+            join longhaul.run on run.id = run_key.run_id
+            where run_key.tenant = start_run.tenant
+              and run_key.key_digest = longhaul.digest(idempotency_key);
+            if earlier.agent is distinct from agent or earlier.input::jsonb <> new_input::jsonb then
+                perform longhaul.refuse('LH409', 'key_reused',
+                    format('key %L started run %s with another agent or input', idempotency_key, earlier.id),
+                    'use a new key for a new run');
+            end if;
+            run_id := earlier.id;
+            created := false;
+            return;
+        end if;
+    end if;
+
+    select agent_version.*
+    into version
+    from longhaul.agent
+    join longhaul.agent_version on agent_version.id = agent.version_id
+    where agent.tenant = start_run.tenant
+      and agent.name = start_run.agent;
+    if not found then
+        perform longhaul.refuse('LH404', 'no_such_agent', format('agent %L does not exist in tenant %L', agent, tenant),
+            'apply it first: longhaul agent apply FILE');
+    end if;
+
+    insert into longhaul.run (
+        id, tenant, requester, labels, kind, agent, agent_version_id, functions, queue, priority, state, due_at,
+        deadline_at, event_seq, input, history)
+    values (
+        run_id, tenant, coalesce(requester, session_user), labels, kind, agent, version.id, version.functions, queue,
+        priority::smallint, 'queued', coalesce(due_at, now()),
+        least(deadline_at, coalesce(due_at, now())
+            + make_interval(secs => (version.definition -> 'limits' ->> 'wall_clock_seconds')::double precision)),
+        1, new_input, new_history);
+    insert into longhaul.event (run_id, seq, kind, fence, data)
+    values (run_id, 1, 'run.started', 0, json_build_object(
+        'agent', agent, 'version', version.version, 'requester', coalesce(requester, session_user), 'queue', queue,
+        'nul_replaced', input::text is distinct from new_input::text));
+    created := true;
+    if notify then
+        perform pg_notify('longhaul_due', queue);
+    end if;
+end
+$$;
+
+-- Ends a run that nobody holds at once; asks the holder of a running one. Answers with the state that it left:
+-- 'cancelled', or 'running' where the holder still has to end it. Asking twice changes nothing.
+create function longhaul.cancel_run(
+    run_id uuid,
+    reason text    default null,
+    actor  text    default null,
+    notify boolean default true
+)
+returns text
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    found_run longhaul.run;
+    last_seq  integer;
+begin
+    select run.* into found_run from longhaul.run where run.id = cancel_run.run_id for no key update;
+    if not found then
+        perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
+    end if;
+    if found_run.state = 'cancelled' then
+        return 'cancelled';
+    end if;
+    if found_run.ended_at is not null then
+        perform longhaul.refuse('LH409', 'run_has_ended', format('run %s has already %s', run_id, found_run.state));
+    end if;
+    if found_run.state = 'running' then
+        if found_run.cancel_requested_at is null then
+            update longhaul.run
+            set cancel_requested_at = now(),
+                cancel_requested_by = coalesce(actor, session_user),
+                cancel_reason       = reason,
+                wakes               = run.wakes + 1
+            where run.id = cancel_run.run_id;
+        end if;
+        if notify then
+            perform pg_notify('longhaul_changed', found_run.worker_id::text);
+        end if;
+        return 'running';
+    end if;
+
+    -- A call that went out and was not answered keeps its honest end: unknown, unless repeating it changes nothing.
+    with ended as (
+        update longhaul.step
+        set state    = case when step.effect <> 'read_only' and (step.state = 'running' or step.maybe_applied)
+                            then 'unknown' else 'cancelled' end,
+            maybe_applied = step.maybe_applied or step.state = 'running',
+            due_at   = null,
+            ended_at = case when step.effect <> 'read_only' and (step.state = 'running' or step.maybe_applied)
+                            then null else now() end
+        where step.run_id = cancel_run.run_id
+          and step.state in ('waiting', 'running')
+        returning step.seq, step.state
+    ), logged as (
+        insert into longhaul.event (run_id, seq, kind, step_seq, fence)
+        select cancel_run.run_id, found_run.event_seq + row_number() over (order by ended.seq),
+            'step.' || ended.state, ended.seq, found_run.fence
+        from ended
+        returning event.seq
+    )
+    select coalesce(max(logged.seq), found_run.event_seq) into last_seq from logged;
+
+    insert into longhaul.event (run_id, seq, kind, fence, data)
+    values (run_id, last_seq + 1, 'run.cancelled', found_run.fence,
+        json_build_object('by', coalesce(actor, session_user), 'reason', reason));
+    update longhaul.run
+    set state               = 'cancelled',
+        waiting_for         = null,
+        wait_reason         = null,
+        due_at              = null,
+        ended_at            = now(),
+        event_seq           = last_seq + 1,
+        wakes               = run.wakes + 1,
+        cancel_requested_at = now(),
+        cancel_requested_by = coalesce(actor, session_user),
+        cancel_reason       = reason
+    where run.id = cancel_run.run_id;
+    return 'cancelled';
+end
+$$;
+
+-- Lets a failed run, or one that waits for a person, go on: every recorded result is kept, what failed goes on as a new
+-- step. A run with an at_most_once call of unknown outcome is refused: only a decision about that call may end the doubt.
+create function longhaul.resume_run(
+    run_id uuid,
+    reason text    default null,
+    actor  text    default null,
+    notify boolean default true
+)
+returns text
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    found_run    longhaul.run;
+    unknown_step longhaul.step;
+begin
+    select run.* into found_run from longhaul.run where run.id = resume_run.run_id for no key update;
+    if not found then
+        perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
+    end if;
+    if found_run.state <> 'failed' and found_run.waiting_for is distinct from 'approval' then
+        perform longhaul.refuse('LH409', 'not_resumable',
+            format('run %s is %s: only a failed run, or one that waits for a person, is resumed', run_id,
+                found_run.state || coalesce(' for a ' || found_run.waiting_for, '')));
+    end if;
+    select step.*
+    into unknown_step
+    from longhaul.step
+    where step.run_id = resume_run.run_id
+      and step.state = 'unknown'
+      and step.effect = 'at_most_once'
+    order by step.seq
+    limit 1;
+    if found then
+        perform longhaul.refuse('LH409', 'unknown_outcome',
+            format('step %s (%s) of run %s may have happened, and nobody can vouch for it', unknown_step.seq,
+                unknown_step.name, run_id),
+            'find out what happened; until decisions on unknown outcomes exist, longhaul run cancel ends the run');
+    end if;
+
+    insert into longhaul.event (run_id, seq, kind, fence, data)
+    values (run_id, found_run.event_seq + 1, 'run.resumed', found_run.fence,
+        json_build_object('by', coalesce(actor, session_user), 'reason', reason, 'from', found_run.state));
+    update longhaul.run
+    set state         = 'queued',
+        waiting_for   = null,
+        wait_reason   = null,
+        due_at        = now(),
+        ended_at      = null,
+        error         = null,
+        crashes       = 0,
+        event_seq     = found_run.event_seq + 1,
+        wakes         = run.wakes + 1,
+        resumed_fence = found_run.fence,
+        deadline_at   = case when run.deadline_at <= now() then now() + (run.deadline_at - run.created_at)
+                             else run.deadline_at end
+    where run.id = resume_run.run_id;
+    if notify then
+        perform pg_notify('longhaul_due', found_run.queue);
+    end if;
+    return 'queued';
+end
+$$;

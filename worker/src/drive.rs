@@ -1,0 +1,107 @@
+//! Drives claimed runs. One driver per kind of run.
+
+pub mod agent;
+
+use crate::lease::{DatabaseClock, Lease};
+use crate::model::ModelClient;
+use crate::tool::ToolBox;
+use ::agent::definition::Agent;
+use ::agent::tool::check::InputSchema;
+use ::agent::wire::messages::ToolSpec;
+use engine::transition::Control;
+use engine::{AgentVersionId, Claimed, Engine, EngineError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Agent versions kept ready; more than this are seldom in use at once.
+const VERSIONS_MAX: usize = 256;
+
+/// What all drivers of a worker share.
+#[derive(Debug)]
+pub struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) models: ModelClient,
+    pub(crate) tools: ToolBox,
+    pub(crate) worker_name: String,
+    pub(crate) drain_grace: Duration,
+    versions: Mutex<HashMap<AgentVersionId, Arc<Version>>>,
+}
+
+/// An agent version, made ready.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) agent: Agent,
+    pub(crate) specs: Vec<ToolSpec>,
+    pub(crate) schemas: HashMap<String, InputSchema>,
+}
+
+/// One claimed run and the ways in which it can be told to stop.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) claimed: Claimed,
+    pub(crate) clock: DatabaseClock,
+    pub(crate) lease: Lease,
+    pub(crate) control: watch::Receiver<Control>,
+    pub(crate) drain: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Engine, models: ModelClient, tools: ToolBox, names: (String, Duration)) -> Self {
+        let (worker_name, drain_grace) = names;
+        Self {
+            engine,
+            models,
+            tools,
+            worker_name,
+            drain_grace,
+            versions: Mutex::default(),
+        }
+    }
+
+    pub(crate) async fn version(&self, id: AgentVersionId) -> Result<Arc<Version>, EngineError> {
+        if let Some(version) = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return Ok(Arc::clone(version));
+        }
+        let row = self.engine.agent_version(id).await?;
+        let version = Arc::new(self.prepare(&row.definition)?);
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if versions.len() >= VERSIONS_MAX {
+            versions.clear();
+        }
+        versions.insert(id, Arc::clone(&version));
+        Ok(version)
+    }
+
+    fn prepare(&self, definition: &str) -> Result<Version, EngineError> {
+        let unreadable = |what: String| EngineError::Unreadable(format!("agent version: {what}"));
+        let agent: Agent = serde_json::from_str(definition).map_err(|error| unreadable(error.to_string()))?;
+        let mut specs = Vec::with_capacity(agent.tools.len());
+        let mut schemas = HashMap::with_capacity(agent.tools.len());
+        for tool in &agent.tools {
+            let derived = match &tool.action {
+                ::agent::definition::ToolAction::Function(function) => {
+                    self.tools.functions().schema(&function.function)
+                }
+                ::agent::definition::ToolAction::Http(_) | ::agent::definition::ToolAction::Command(_) => None,
+            };
+            let schema = tool
+                .input
+                .as_ref()
+                .or(derived)
+                .cloned()
+                .ok_or_else(|| unreadable(format!("tool {} has no input schema", tool.name)))?;
+            let compiled = InputSchema::compile(&schema).map_err(|error| unreadable(error.message))?;
+            schemas.insert(tool.name.clone(), compiled);
+            specs.push(ToolSpec {
+                name: tool.name.clone(),
+                description: tool.description.clone(),
+                input_schema: schema,
+                strict: tool.strict,
+            });
+        }
+        Ok(Version { agent, specs, schemas })
+    }
+}

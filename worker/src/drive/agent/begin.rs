@@ -1,0 +1,451 @@
+//! Makes moves: records what is about to happen, then lets it happen.
+
+use super::attempt::Going;
+use super::{Driver, Flow, Version};
+use crate::crash_point::crash_point;
+use crate::recorder::{Draft, Written};
+use agent::definition::{RetryPolicy, Tool};
+use agent::effect::UnknownReason;
+use agent::next_action::{Again, Move, REQUEST_CHANGED};
+use agent::tool::{ToolCall, ToolRequest, render};
+use agent::transcript::{error_outcome, transcript};
+use agent::wire::messages::{RequestParts, ToolChoice, request_body};
+use agent::{Effect, ErrorClass, Step, StepBody, StepError, StepState};
+use engine::{EngineError, StepBegin, StepChange, payload};
+use serde_json::json;
+use std::sync::Arc;
+
+/// What a step sends, the same in every attempt.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub(super) key: String,
+    pub(super) digest: Vec<u8>,
+    /// Absent for model calls, which are rebuilt from the journal.
+    pub(super) request: Option<Arc<ToolRequest>>,
+}
+
+/// Moves on their way into one record.
+#[derive(Default)]
+struct Moves {
+    draft: Draft,
+    steps: Vec<Step>,
+    sent: Vec<(u32, Sent)>,
+    going: Vec<Going>,
+}
+
+/// A new step, before it has a number of attempts.
+struct New<'a> {
+    turn: u32,
+    replaces: Option<u32>,
+    name: &'a str,
+    effect: Effect,
+    retry: Option<&'a RetryPolicy>,
+    body: StepBody,
+    digest: Vec<u8>,
+    request: Option<ToolRequest>,
+    error: Option<StepError>,
+}
+
+impl Driver {
+    /// Records all moves in one statement, then starts what they start.
+    pub(super) async fn act(&mut self, moves: Vec<Move>) -> Result<Flow, EngineError> {
+        let mut making = Moves::default();
+        for next in moves {
+            if let Err(error) = self.make(&mut making, next) {
+                return self.finish(engine::Ending::Failed(json!(error).to_string())).await;
+            }
+        }
+        let Moves {
+            draft,
+            steps,
+            sent,
+            going,
+        } = making;
+        match self.record(draft, steps).await? {
+            Written::Now(_) => {}
+            Written::Refused(_) => return Ok(Flow::GoOn),
+            Written::ClaimLost => return Ok(Flow::Done),
+        }
+        self.sent.extend(sent);
+        if !going.is_empty() {
+            crash_point!("intent.committed");
+        }
+        for call in going {
+            self.start(call);
+        }
+        Ok(Flow::GoOn)
+    }
+
+    fn make(&self, making: &mut Moves, next: Move) -> Result<(), StepError> {
+        match next {
+            Move::CallModel {
+                turn,
+                tools_off,
+                replaces,
+            } => self.call_model(making, (turn, tools_off, replaces)),
+            Move::CallTool {
+                turn,
+                index,
+                call,
+                replaces,
+            } => {
+                self.call_tool(
+                    making,
+                    &Asked {
+                        turn,
+                        index,
+                        call,
+                        replaces,
+                    },
+                );
+                Ok(())
+            }
+            Move::Answer {
+                turn,
+                index,
+                call,
+                error,
+            } => {
+                let asked = Asked {
+                    turn,
+                    index,
+                    call,
+                    replaces: None,
+                };
+                self.answer(making, &asked, error);
+                Ok(())
+            }
+            Move::TryAgain { seq, why } => self.try_again(making, seq, why),
+            Move::GiveUp { seq, unknown, error } => {
+                self.give_up(making, seq, (unknown, error));
+                Ok(())
+            }
+        }
+    }
+
+    fn model_request(&self, tools_off: bool) -> Result<String, StepError> {
+        let Version { agent, specs, .. } = self.version.as_ref();
+        Ok(request_body(&RequestParts {
+            model: &agent.model,
+            system: agent.system.as_deref(),
+            messages: &transcript(&self.journal)?,
+            tools: specs,
+            tool_choice: if tools_off { ToolChoice::None } else { ToolChoice::Auto },
+        }))
+    }
+
+    fn call_model(
+        &self,
+        making: &mut Moves,
+        (turn, tools_off, replaces): (u32, bool, Option<u32>),
+    ) -> Result<(), StepError> {
+        let body = self.model_request(tools_off)?;
+        let model = &self.version.agent.model;
+        let seq = self.begin(
+            making,
+            New {
+                turn,
+                replaces,
+                name: &model.name,
+                effect: Effect::ReadOnly,
+                retry: Some(&model.retry),
+                body: StepBody::Model { reply: None },
+                digest: payload::digest(&body),
+                request: None,
+                error: None,
+            },
+        );
+        making.going.push(Going::Model { seq, body });
+        Ok(())
+    }
+
+    /// A call whose input does not hold, or cannot be made into a request, is answered without being made.
+    fn call_tool(&self, making: &mut Moves, asked: &Asked) {
+        let Some((tool, schema)) = self
+            .version
+            .agent
+            .tool(&asked.call.name)
+            .zip(self.version.schemas.get(&asked.call.name))
+        else {
+            let error = StepError::new(ErrorClass::UserError, "tool_not_found", "there is no such tool");
+            return self.answer(making, asked, error);
+        };
+        let request = schema
+            .check_input(asked.call.input.get())
+            .and_then(|input| render::render(tool, &input));
+        match request {
+            Ok(request) => self.send_tool(making, asked, (tool, request)),
+            Err(error) => self.answer(making, asked, error),
+        }
+    }
+
+    fn send_tool(&self, making: &mut Moves, asked: &Asked, (tool, request): (&Tool, ToolRequest)) {
+        let seq = self.begin(
+            making,
+            New {
+                turn: asked.turn,
+                replaces: asked.replaces,
+                name: &tool.name,
+                effect: tool.effect,
+                retry: Some(&tool.retry),
+                body: asked.body(tool.effect),
+                digest: payload::digest(&json!(request).to_string()),
+                request: Some(request.clone()),
+                error: None,
+            },
+        );
+        making.going.push(Going::Tool {
+            seq,
+            tool: tool.name.clone(),
+            request: Arc::new(request),
+        });
+    }
+
+    fn answer(&self, making: &mut Moves, asked: &Asked, error: StepError) {
+        let effect = self
+            .version
+            .agent
+            .tool(&asked.call.name)
+            .map_or(Effect::ReadOnly, |tool| tool.effect);
+        let mut body = asked.body(effect);
+        if let StepBody::Tool { outcome, .. } = &mut body {
+            *outcome = (!error.fatal).then(|| error_outcome(&error));
+        }
+        self.begin(
+            making,
+            New {
+                turn: asked.turn,
+                replaces: asked.replaces,
+                name: &storable(&asked.call.name),
+                effect,
+                retry: None,
+                body,
+                digest: payload::digest(asked.call.input.get()),
+                request: None,
+                error: Some(error),
+            },
+        );
+    }
+
+    /// Adds a step to the record; its number.
+    fn begin(&self, making: &mut Moves, new: New<'_>) -> u32 {
+        let seq = self.journal.next_seq() + u32::try_from(making.sent.len()).unwrap_or_default();
+        let key = format!("{}-{seq}", self.recorder.claim.run);
+        let running = new.error.is_none();
+        let (kind, call_index, call_id, outcome) = match &new.body {
+            StepBody::Model { .. } => ("model", 0, None, None),
+            StepBody::Tool {
+                index,
+                call_id,
+                outcome,
+                ..
+            } => ("tool", *index, Some(call_id.clone()), outcome.as_ref()),
+        };
+        let attempts_max = new.retry.map_or(0, |retry| retry.attempts_max);
+        making.draft.begin(StepBegin {
+            seq: stored(seq),
+            turn: stored(new.turn),
+            call_index: stored(call_index),
+            kind,
+            name: new.name.to_owned(),
+            call_id,
+            state: if running { "running" } else { "failed" },
+            effect: new.effect.as_str(),
+            key: key.clone(),
+            attempt: i32::from(running),
+            attempts_max: stored(attempts_max),
+            replaces_seq: new.replaces.map(stored),
+            request_digest: new.digest.clone(),
+            request: new.request.as_ref().map(|request| json!(request).to_string()),
+            result: outcome.map(|outcome| json!(outcome).to_string()),
+            error: new.error.as_ref().map(|error| json!(error).to_string()),
+        });
+        let data = match &new.error {
+            None => json!({"attempt": 1}),
+            Some(error) => json!({"code": error.code, "attempt": 0}),
+        };
+        making
+            .draft
+            .event(if running { "step.started" } else { "step.failed" }, seq, Some(data));
+        making.steps.push(Step {
+            seq,
+            turn: new.turn,
+            state: if running { StepState::Running } else { StepState::Failed },
+            attempt: u32::from(running),
+            attempts_max,
+            maybe_applied: false,
+            created_at: self.now(),
+            due_at: None,
+            error: new.error,
+            resumed_over: false,
+            replaces: new.replaces,
+            body: new.body,
+        });
+        making.sent.push((
+            seq,
+            Sent {
+                key,
+                digest: new.digest,
+                request: new.request.map(Arc::new),
+            },
+        ));
+        seq
+    }
+
+    fn try_again(&self, making: &mut Moves, seq: u32, why: Again) -> Result<(), StepError> {
+        let (Some(step), Some(sent)) = (self.step(seq), self.sent.get(&seq)) else {
+            return Ok(());
+        };
+        let mut step = step.clone();
+        let going = match (&step.body, &sent.request) {
+            (StepBody::Model { .. }, _) => {
+                let body = self.model_request(agent::turn::tools_off(&self.version.agent, step.turn))?;
+                if payload::digest(&body) != sent.digest {
+                    self.give_up(making, seq, (None, request_changed()));
+                    return Ok(());
+                }
+                Going::Model { seq, body }
+            }
+            (StepBody::Tool { name, .. }, Some(request)) => Going::Tool {
+                seq,
+                tool: name.clone(),
+                request: Arc::clone(request),
+            },
+            (StepBody::Tool { .. }, None) => return Ok(()),
+        };
+        step.attempts_max = match why {
+            Again::Due => step.attempts_max,
+            Again::Interrupted => step.attempts_max + 1,
+            Again::Resumed => step.attempt + self.retry_policy(&step).map_or(1, |retry| retry.attempts_max),
+        };
+        if why == Again::Resumed {
+            // Its budget of time counts anew, too.
+            step.created_at = self.now();
+        }
+        step.attempt += 1;
+        step.maybe_applied |= why == Again::Interrupted;
+        step.state = StepState::Running;
+        step.due_at = None;
+        step.error = None;
+        step.resumed_over = false;
+        making.draft.change(change(&step, None));
+        let why = match why {
+            Again::Due => "due",
+            Again::Interrupted => "interrupted",
+            Again::Resumed => "resumed",
+        };
+        making
+            .draft
+            .event("step.started", seq, Some(json!({"attempt": step.attempt, "why": why})));
+        making.steps.push(step);
+        making.going.push(going);
+        Ok(())
+    }
+
+    fn give_up(&self, making: &mut Moves, seq: u32, (unknown, error): (Option<UnknownReason>, StepError)) {
+        let Some(step) = self.step(seq) else { return };
+        let mut step = step.clone();
+        step.due_at = None;
+        step.maybe_applied |= step.state == StepState::Interrupted;
+        if let Some(reason) = unknown {
+            step.state = StepState::Unknown;
+            making
+                .draft
+                .event("step.unknown", seq, Some(json!({"reason": reason, "code": error.code})));
+        } else {
+            step.state = StepState::Failed;
+            if let StepBody::Tool { outcome, .. } = &mut step.body {
+                *outcome = Some(error_outcome(&error));
+            }
+            making
+                .draft
+                .event("step.failed", seq, Some(json!({"code": error.code})));
+        }
+        step.error = Some(error);
+        making.draft.change(change(&step, None));
+        making.steps.push(step);
+    }
+
+    pub(super) fn step(&self, seq: u32) -> Option<&Step> {
+        self.journal.steps.iter().find(|step| step.seq == seq)
+    }
+
+    pub(super) fn retry_policy(&self, step: &Step) -> Option<&RetryPolicy> {
+        match &step.body {
+            StepBody::Model { .. } => Some(&self.version.agent.model.retry),
+            StepBody::Tool { name, .. } => self.version.agent.tool(name).map(|tool| &tool.retry),
+        }
+    }
+}
+
+/// A call as the model asked for it.
+struct Asked {
+    turn: u32,
+    index: u32,
+    call: ToolCall,
+    replaces: Option<u32>,
+}
+
+impl Asked {
+    fn body(&self, effect: Effect) -> StepBody {
+        StepBody::Tool {
+            index: self.index,
+            call_id: storable(&self.call.id),
+            name: storable(&self.call.name),
+            effect,
+            outcome: None,
+        }
+    }
+}
+
+/// A step's row as it is to be. `evidence` says that its attempt came to an end.
+pub(super) fn change(step: &Step, evidence: Option<&serde_json::Value>) -> StepChange {
+    let result = match &step.body {
+        StepBody::Tool { outcome, .. } => outcome.as_ref().map(|outcome| json!(outcome).to_string()),
+        StepBody::Model { .. } => None,
+    };
+    StepChange {
+        seq: stored(step.seq),
+        state: match step.state {
+            StepState::Waiting => "waiting",
+            StepState::Running | StepState::Interrupted => "running",
+            StepState::Succeeded => "succeeded",
+            StepState::Failed => "failed",
+            StepState::Cancelled => "cancelled",
+            StepState::Unknown => "unknown",
+        },
+        attempt: stored(step.attempt),
+        attempts_max: stored(step.attempts_max),
+        maybe_applied: step.maybe_applied,
+        due_at: step.due_at,
+        result,
+        error: step.error.as_ref().map(|error| json!(error).to_string()),
+        evidence: evidence.map(serde_json::Value::to_string),
+    }
+}
+
+fn request_changed() -> StepError {
+    StepError::new(
+        ErrorClass::Permanent,
+        REQUEST_CHANGED,
+        "this release builds another request from the same journal; the decision is taken anew",
+    )
+}
+
+/// Text of a model as a text column takes it: no NUL, and no longer than a name is shown.
+fn storable(name: &str) -> String {
+    name.chars()
+        .take(256)
+        .map(|letter| {
+            if letter == '\0' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                letter
+            }
+        })
+        .collect()
+}
+
+fn stored(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

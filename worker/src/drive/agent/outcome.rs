@@ -1,0 +1,259 @@
+//! What an attempt's report makes of its step.
+
+use super::attempt::{Finished, Report};
+use super::begin::change;
+use super::{Driver, Flow};
+use crate::crash_point::crash_point;
+use crate::recorder::{Draft, Written};
+use agent::definition::OnError;
+use agent::effect::{Attempts, verdict};
+use agent::transcript::error_outcome;
+use agent::wire::messages::{SPEND_CAP, parse_reply};
+use agent::{AttemptOutcome, Effect, ErrorClass, Step, StepBody, StepError, StepState, Verdict};
+use chrono::TimeDelta;
+use engine::EngineError;
+use engine::retry::Schedule;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A step after an attempt, and what is recorded beside it.
+struct After {
+    step: Step,
+    /// A model's message, as it is stored.
+    message: Option<String>,
+    evidence: Value,
+    event: (&'static str, Value),
+}
+
+/// Why an attempt failed, and whether it is certain that nothing was done.
+struct Failure {
+    error: StepError,
+    known_not_applied: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Driver {
+    /// Records an attempt's result.
+    pub(super) async fn take_result(&mut self, finished: Finished) -> Result<Flow, EngineError> {
+        crash_point!("result.received");
+        let Some(step) = self.step(finished.seq).cloned() else {
+            return Ok(Flow::GoOn);
+        };
+        let after = match finished.report {
+            Report::Model(attempt) => match answered(attempt.outcome) {
+                Ok(message) => self.model_answered(step, message, attempt.evidence),
+                Err(failure) => self.attempt_failed(step, failure, attempt.evidence),
+            },
+            Report::Tool(attempt) => match answered(attempt.outcome) {
+                Ok(outcome) => tool_answered(step, outcome, attempt.evidence),
+                Err(failure) => self.attempt_failed(step, failure, attempt.evidence),
+            },
+            Report::Cut => self.attempt_cut(step),
+        };
+        let mut draft = Draft::default();
+        let mut written = change(&after.step, Some(&after.evidence));
+        written.result = after.message.or(written.result);
+        draft.change(written);
+        draft.event(after.event.0, after.step.seq, Some(after.event.1));
+        let flow = match self.record(draft, vec![after.step]).await? {
+            Written::Now(_) | Written::Refused(_) => Flow::GoOn,
+            Written::ClaimLost => Flow::Done,
+        };
+        crash_point!("result.recorded");
+        Ok(flow)
+    }
+
+    /// A complete reply. One that cannot be gone on from fails the step, and is kept.
+    fn model_answered(&self, mut step: Step, message: String, evidence: Value) -> After {
+        let reply = match parse_reply(&message) {
+            Ok(reply) => reply,
+            Err(error) => {
+                let error = StepError::new(ErrorClass::Permanent, "malformed_reply", error.to_string());
+                return self.failed(step, (error, evidence));
+            }
+        };
+        let stop_reason = reply.stop_reason.clone();
+        let read = agent::turn::read(&self.version.agent, step.turn, &reply);
+        step.body = StepBody::Model { reply: Some(reply) };
+        let event = match read {
+            Ok(_) => {
+                step.state = StepState::Succeeded;
+                step.error = None;
+                (
+                    "step.succeeded",
+                    json!({"attempt": step.attempt, "stop_reason": stop_reason}),
+                )
+            }
+            Err(error) => {
+                step.state = StepState::Failed;
+                let event = (
+                    "step.failed",
+                    json!({"attempt": step.attempt, "code": error.code, "stop_reason": stop_reason}),
+                );
+                step.error = Some(error);
+                event
+            }
+        };
+        After {
+            step,
+            message: Some(message),
+            evidence,
+            event,
+        }
+    }
+
+    fn attempt_failed(&self, mut step: Step, failure: Failure, evidence: Value) -> After {
+        let Failure {
+            mut error,
+            known_not_applied,
+            retry_after,
+        } = failure;
+        step.maybe_applied |= !known_not_applied;
+        let schedule = self.retry_policy(&step).map(|retry| Schedule {
+            initial: Duration::from_millis(retry.initial_ms),
+            cap: Duration::from_millis(retry.cap_ms),
+        });
+        let delay = schedule.map_or(Duration::ZERO, |schedule| schedule.delay(step.attempt, retry_after));
+        let due_at = self.now() + TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
+        let attempts = Attempts {
+            attempt: step.attempt,
+            attempts_max: step.attempts_max,
+            maybe_applied: step.maybe_applied,
+            horizon_passed: self.horizon_passed(&step, due_at),
+        };
+        // A spend cap does not pass by itself within any horizon: a person must act.
+        let judged = if error.code == SPEND_CAP {
+            Verdict::Failed
+        } else {
+            verdict(effect(&step), error.class, known_not_applied, attempts)
+        };
+        match judged {
+            Verdict::Retry => {
+                let event = (
+                    "step.retry_scheduled",
+                    json!({"attempt": step.attempt, "code": error.code, "due_at": due_at}),
+                );
+                step.state = StepState::Waiting;
+                step.due_at = Some(due_at);
+                step.error = Some(error);
+                After {
+                    step,
+                    message: None,
+                    evidence,
+                    event,
+                }
+            }
+            Verdict::Failed => {
+                error.fatal |= self.fails_the_run(&step);
+                self.failed(step, (error, evidence))
+            }
+            Verdict::Unknown(reason) => {
+                let event = (
+                    "step.unknown",
+                    json!({"attempt": step.attempt, "reason": reason, "code": error.code}),
+                );
+                step.state = StepState::Unknown;
+                step.due_at = None;
+                step.error = Some(error);
+                After {
+                    step,
+                    message: None,
+                    evidence,
+                    event,
+                }
+            }
+        }
+    }
+
+    fn failed(&self, mut step: Step, (error, evidence): (StepError, Value)) -> After {
+        let event = ("step.failed", json!({"attempt": step.attempt, "code": error.code}));
+        step.state = StepState::Failed;
+        step.due_at = None;
+        if let StepBody::Tool { outcome, .. } = &mut step.body {
+            *outcome = (!error.fatal).then(|| error_outcome(&error));
+        }
+        step.error = Some(error);
+        After {
+            step,
+            message: None,
+            evidence,
+            event,
+        }
+    }
+
+    /// We cut it: at a cancel for good, at a shutdown to be gone on with, at no cost to its budget.
+    fn attempt_cut(&self, mut step: Step) -> After {
+        let cancelled = self.is_cancelled();
+        step.maybe_applied |= effect(&step) != Effect::ReadOnly;
+        step.error = None;
+        let event = if cancelled {
+            step.state = StepState::Cancelled;
+            ("step.cancelled", json!({"attempt": step.attempt}))
+        } else {
+            step.state = StepState::Waiting;
+            step.due_at = Some(self.now());
+            step.attempts_max += 1;
+            ("step.given_back", json!({"attempt": step.attempt}))
+        };
+        After {
+            step,
+            message: None,
+            evidence: json!({"cut": if cancelled { "cancel" } else { "shutdown" }}),
+            event,
+        }
+    }
+
+    fn fails_the_run(&self, step: &Step) -> bool {
+        match &step.body {
+            StepBody::Tool { name, .. } => self
+                .version
+                .agent
+                .tool(name)
+                .is_some_and(|tool| tool.on_error == OnError::FailRun),
+            StepBody::Model { .. } => false,
+        }
+    }
+
+    fn horizon_passed(&self, step: &Step, due_at: chrono::DateTime<chrono::Utc>) -> bool {
+        self.retry_policy(step).is_some_and(|retry| {
+            let horizon = i64::try_from(retry.horizon_seconds).unwrap_or(i64::MAX / 1000);
+            due_at - step.created_at > TimeDelta::try_seconds(horizon).unwrap_or(TimeDelta::MAX)
+        })
+    }
+}
+
+fn tool_answered(mut step: Step, told: agent::ToolOutcome, evidence: Value) -> After {
+    step.state = StepState::Succeeded;
+    step.error = None;
+    if let StepBody::Tool { outcome, .. } = &mut step.body {
+        *outcome = Some(told);
+    }
+    let event = ("step.succeeded", json!({"attempt": step.attempt}));
+    After {
+        step,
+        message: None,
+        evidence,
+        event,
+    }
+}
+
+pub(super) fn effect(step: &Step) -> Effect {
+    match &step.body {
+        StepBody::Model { .. } => Effect::ReadOnly,
+        StepBody::Tool { effect, .. } => *effect,
+    }
+}
+
+fn answered<T>(outcome: AttemptOutcome<T>) -> Result<T, Failure> {
+    let (error, known_not_applied, retry_after) = match outcome {
+        AttemptOutcome::Done(answer) => return Ok(answer),
+        AttemptOutcome::NotSent(error) => (error, true, None),
+        AttemptOutcome::NotApplied { error, retry_after } => (error, true, retry_after),
+        AttemptOutcome::Ambiguous { error, retry_after } => (error, false, retry_after),
+    };
+    Err(Failure {
+        error,
+        known_not_applied,
+        retry_after,
+    })
+}

@@ -1,0 +1,171 @@
+//! Stopping in good order: at a cancel, a pause, a shutdown, and when the lease is over.
+
+use super::attempt::Repeat;
+use super::begin::change;
+use super::outcome::effect;
+use super::{Driver, Flow};
+use crate::crash_point::crash_point;
+use crate::recorder::{Draft, Written};
+use agent::{Effect, StepState};
+use engine::{Ending, EngineError, Release};
+use serde_json::json;
+use tracing::info;
+
+/// Why a driver stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The lease is over: nothing may be started, and what is recorded is somebody else's matter.
+    Lost,
+    /// The run is to end.
+    Cancel,
+    /// The run is to rest.
+    Pause,
+    /// The worker is to end.
+    Drain,
+}
+
+impl Driver {
+    pub(super) fn stop(&self) -> Option<Stop> {
+        let told = *self.told.borrow();
+        if self.lease.lost.is_cancelled() {
+            Some(Stop::Lost)
+        } else if self.is_cancelled() {
+            Some(Stop::Cancel)
+        } else if self.known.paused || told.paused {
+            Some(Stop::Pause)
+        } else if self.drain.is_cancelled() {
+            Some(Stop::Drain)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.known.cancel_requested || self.told.borrow().cancel_requested
+    }
+
+    pub(super) async fn wind_down(mut self, stop: Stop) -> Result<(), EngineError> {
+        match stop {
+            Stop::Lost => self.let_go().await,
+            Stop::Cancel => self.cancel().await,
+            Stop::Pause => self.give_back(Release::Paused).await,
+            Stop::Drain => self.give_back(Release::Shutdown).await,
+        }
+    }
+
+    /// Cuts what may be repeated. A call that may not be is left to finish, and its result is offered under the old
+    /// fence: whoever holds the run by then has the last word.
+    async fn let_go(&mut self) -> Result<(), EngineError> {
+        self.in_flight.cut(|repeat| repeat != Repeat::OnceOnly);
+        while let Some(finished) = self.in_flight.next().await {
+            let once_only = self
+                .step(finished.seq)
+                .is_some_and(|step| effect(step) == Effect::AtMostOnce);
+            if once_only && self.take_result(finished).await? == Flow::Done {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Model streams are cut; results of calls already sent are still recorded; then the run ends.
+    async fn cancel(&mut self) -> Result<(), EngineError> {
+        self.in_flight.cut(|repeat| repeat == Repeat::Model);
+        if self.collect(None).await? == Flow::Done {
+            return Ok(());
+        }
+        if self.end_open_steps().await? == Flow::Done {
+            return Ok(());
+        }
+        self.finish(Ending::Cancelled).await.map(drop)
+    }
+
+    /// Finishes what is in hand, or gives it back: at a shutdown within the grace, at a pause within the calls' own limits.
+    async fn give_back(&mut self, why: Release) -> Result<(), EngineError> {
+        let grace = match why {
+            Release::Shutdown => Some(self.shared.drain_grace),
+            Release::Paused | Release::DriverBroke => None,
+        };
+        if self.collect(grace).await? == Flow::Done {
+            return Ok(());
+        }
+        if self.is_cancelled() {
+            return self.cancel_after_all().await;
+        }
+        crash_point!("run.releasing");
+        let (engine, claim, last) = (self.shared.engine.clone(), self.recorder.claim, self.recorder.event_seq);
+        let released = self
+            .recorder
+            .until_answered(|| engine.release_run(&claim, last, why))
+            .await?;
+        if released {
+            info!("run {} is given back", claim.run);
+        }
+        Ok(())
+    }
+
+    async fn cancel_after_all(&mut self) -> Result<(), EngineError> {
+        if self.end_open_steps().await? == Flow::Done {
+            return Ok(());
+        }
+        self.finish(Ending::Cancelled).await.map(drop)
+    }
+
+    /// Records the results of what is out until nothing is. After the grace, what may be repeated is cut.
+    async fn collect(&mut self, grace: Option<std::time::Duration>) -> Result<Flow, EngineError> {
+        let patience = tokio::time::sleep(grace.unwrap_or_default());
+        tokio::pin!(patience);
+        let mut impatient = grace.is_some();
+        while !self.in_flight.is_empty() {
+            let finished = tokio::select! {
+                biased;
+                () = self.lease.lost.cancelled() => {
+                    self.let_go().await?;
+                    return Ok(Flow::Done);
+                }
+                Some(finished) = self.in_flight.next() => finished,
+                () = &mut patience, if impatient => {
+                    impatient = false;
+                    self.in_flight.cut(|repeat| repeat != Repeat::OnceOnly);
+                    continue;
+                }
+            };
+            if self.take_result(finished).await? == Flow::Done {
+                return Ok(Flow::Done);
+            }
+        }
+        Ok(Flow::GoOn)
+    }
+
+    /// A call that went out and was not answered keeps its honest end: unknown, unless repeating it changes nothing.
+    async fn end_open_steps(&mut self) -> Result<Flow, EngineError> {
+        let mut draft = Draft::default();
+        let mut steps = Vec::new();
+        for step in &self.journal.steps {
+            let interrupted = step.state == StepState::Interrupted;
+            if !interrupted && step.state != StepState::Waiting {
+                continue;
+            }
+            let mut step = step.clone();
+            step.maybe_applied |= interrupted;
+            step.due_at = None;
+            let doubtful = step.maybe_applied && effect(&step) != Effect::ReadOnly;
+            step.state = if doubtful {
+                StepState::Unknown
+            } else {
+                StepState::Cancelled
+            };
+            let event = if doubtful { "step.unknown" } else { "step.cancelled" };
+            draft.change(change(&step, None));
+            draft.event(event, step.seq, Some(json!({"why": "cancel"})));
+            steps.push(step);
+        }
+        if steps.is_empty() {
+            return Ok(Flow::GoOn);
+        }
+        Ok(match self.record(draft, steps).await? {
+            Written::Now(_) | Written::Refused(_) => Flow::GoOn,
+            Written::ClaimLost => Flow::Done,
+        })
+    }
+}

@@ -1,0 +1,19 @@
+//! Action: claims runs, drives them, keeps its lease.
+//!
+//! A worker can vanish at any instruction: whatever it was about to do is recorded before it does it, and another worker
+//! goes on from what was committed. Start at [`worker::Worker::run`].
+
+pub mod config;
+mod crash_point;
+pub mod drive;
+mod lease;
+pub mod model;
+mod recorder;
+mod session;
+pub mod tool;
+pub mod worker;
+
+pub use config::Config;
+pub use model::ModelEndpoint;
+pub use tool::{Environment, FunctionContext, FunctionError, Functions};
+pub use worker::{Builder, Worker, WorkerError};

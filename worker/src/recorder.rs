@@ -1,0 +1,139 @@
+//! Brings a run's writes into the database, through lost connections and restarts.
+//!
+//! After a lost reply nobody knows whether a statement was committed. The run's lock is taken first, so that a statement
+//! still running on the dead connection has ended, and then the number of the last event tells.
+
+use engine::transition::Control;
+use engine::{Claim, Engine, EngineError, EventWrite, Recorded, StepBegin, StepChange, StepWrites};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// Between two tries while the database is away.
+const RETRY_PERIOD: Duration = Duration::from_millis(250);
+/// How long a result is offered after the lease was lost, before it is given up. A call that may not be repeated is then
+/// found unknown by whoever takes the run.
+const OFFERS_AFTER_LOSS_MAX: u32 = 480;
+
+/// What came of a write.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// Committed.
+    Now(Control),
+    /// Nothing was written: a cancel or a pause forbids new intents.
+    Refused(Control),
+    /// Nothing was written: the run belongs to somebody else.
+    ClaimLost,
+}
+
+/// Writes for one claimed run, and numbers its events.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub(crate) engine: Engine,
+    pub(crate) claim: Claim,
+    pub(crate) event_seq: i32,
+    /// Whether a crash is on record that a result would wipe out.
+    pub(crate) crashed_before: bool,
+    pub(crate) lost: CancellationToken,
+}
+
+/// Writes under construction.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    writes: StepWrites,
+}
+
+impl Draft {
+    pub(crate) fn begin(&mut self, step: StepBegin) {
+        self.writes.has_intent |= step.state == "running";
+        self.writes.begun.push(step);
+    }
+
+    pub(crate) fn change(&mut self, change: StepChange) {
+        self.writes.has_intent |= change.state == "running";
+        self.writes.has_result |= change.evidence.is_some();
+        self.writes.changed.push(change);
+    }
+
+    pub(crate) fn event(&mut self, kind: &'static str, step_seq: u32, data: Option<serde_json::Value>) {
+        self.writes.events.push(EventWrite {
+            seq: 0,
+            kind,
+            step_seq: i32::try_from(step_seq).ok(),
+            data: data.map(|data| data.to_string()),
+        });
+    }
+}
+
+impl Recorder {
+    /// Writes all of it or nothing, however often the connection breaks.
+    pub(crate) async fn write(&mut self, draft: Draft) -> Result<Written, EngineError> {
+        let mut writes = draft.writes;
+        writes.has_result &= self.crashed_before;
+        for (event, seq) in writes.events.iter_mut().zip(self.event_seq + 1..) {
+            event.seq = seq;
+        }
+        let last = writes.events.last().map_or(self.event_seq, |event| event.seq);
+        let mut offers_after_loss = 0;
+        loop {
+            match self.engine.record(&self.claim, &writes).await {
+                Ok(Recorded::Now(control)) => return Ok(self.written(last, &writes, control)),
+                Ok(Recorded::Refused(control)) => return Ok(Written::Refused(control)),
+                Ok(Recorded::ClaimLost) => return Ok(Written::ClaimLost),
+                Err(error) if error.is_transient() => {
+                    warn!(run.id = %self.claim.run, error = %error, "a record did not get through, trying again");
+                }
+                Err(error) => return Err(error),
+            }
+            match self.look_until_answered(&mut offers_after_loss).await? {
+                None => return Ok(Written::ClaimLost),
+                Some(look) if look.event_seq >= last && last > self.event_seq => {
+                    return Ok(self.written(last, &writes, look.control));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn written(&mut self, last: i32, writes: &StepWrites, control: Control) -> Written {
+        self.event_seq = last;
+        self.crashed_before &= !writes.has_result;
+        Written::Now(control)
+    }
+
+    /// Looks until the database answers. None: the claim is lost, or the result was offered long enough.
+    async fn look_until_answered(&self, offers: &mut u32) -> Result<Option<engine::query::Look>, EngineError> {
+        loop {
+            tokio::time::sleep(RETRY_PERIOD).await;
+            *offers += u32::from(self.lost.is_cancelled());
+            if *offers > OFFERS_AFTER_LOSS_MAX {
+                warn!(run.id = %self.claim.run, "the database stayed away, a result is given up");
+                return Ok(None);
+            }
+            match self.engine.look(&self.claim).await {
+                Ok(look) => return Ok(look),
+                Err(error) if error.is_transient() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Calls an ending transition (park, finish, release) until it is answered. Each is conditional on the fence and the
+    /// state, so a second call after a lost reply finds nothing to do; `look` then tells a loss from a change.
+    pub(crate) async fn until_answered<T, F>(&self, mut transition: impl FnMut() -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
+        let mut tries_after_loss = 0;
+        loop {
+            match transition().await {
+                Err(error) if error.is_transient() && tries_after_loss <= OFFERS_AFTER_LOSS_MAX => {
+                    warn!(run.id = %self.claim.run, error = %error, "a transition did not get through, trying again");
+                    tries_after_loss += u32::from(self.lost.is_cancelled());
+                    tokio::time::sleep(RETRY_PERIOD).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! One identity of a worker: from its registration to its drain, or to the loss of its lease.
+//!
+//! Owns the main loop ([`Session::run`]), the drivers' tasks and the keeper of the lease.
+
+use crate::config::Config;
+use crate::crash_point::crash_point;
+use crate::drive::{Held, Shared};
+use crate::lease::{DatabaseClock, Keeper, Lease, before_asking};
+use crate::worker::chain;
+use engine::transition::Control;
+use engine::waker::{Hint, Waker};
+use engine::{Attention, Claim, ClaimRuns, Claimed, Connect, EngineError, Registration, Release, RunId, WorkerId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// After the database failed to answer.
+const AWAY_PERIOD: Duration = Duration::from_secs(1);
+/// Timers that fall due within this are one wake-up.
+const SOONEST_POLL: Duration = Duration::from_millis(5);
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// In good order.
+    Drained,
+    /// Its lease was over.
+    LeaseLost,
+}
+
+/// What happens to a session.
+enum Event {
+    /// Something may be due.
+    Due,
+    /// A driver is done.
+    Finished(Result<(Id, ()), JoinError>),
+    /// Runs want attention.
+    Attention(Vec<Attention>),
+    LeaseLost,
+    Shutdown,
+}
+
+pub(crate) struct Session {
+    id: WorkerId,
+    config: Config,
+    shared: Arc<Shared>,
+    kinds: Vec<String>,
+    functions: Vec<String>,
+    lease: Lease,
+    drain: CancellationToken,
+    drivers: JoinSet<()>,
+    /// What each task drives, and how to tell it of a change.
+    driven: HashMap<Id, (Claim, watch::Sender<Control>)>,
+    held: Arc<AtomicUsize>,
+    due: Arc<Notify>,
+    attention: mpsc::Receiver<Vec<Attention>>,
+    next_poll: Duration,
+    /// The keeper and the listener end with the session.
+    _helpers: JoinSet<()>,
+}
+
+impl Session {
+    /// Registers a new identity and starts keeping its lease.
+    pub(crate) async fn open(connect: &Connect, config: &Config, shared: Arc<Shared>) -> Result<Self, EngineError> {
+        let id = WorkerId::new();
+        let kinds = vec!["agent".to_owned()];
+        let functions = shared.tools.functions().names();
+        let asked = before_asking();
+        let registration = Registration {
+            id,
+            name: config.name.clone(),
+            kinds: kinds.clone(),
+            functions: functions.clone(),
+            queues: config.queues.clone(),
+        };
+        shared.engine.register_worker(&registration, config.lease).await?;
+        let lease = Lease::new(asked, config.lease);
+        let (due, hurry) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let held = Arc::new(AtomicUsize::new(0));
+        let (attention_sender, attention) = mpsc::channel(16);
+        let mut helpers = JoinSet::new();
+        let keeper = Keeper {
+            engine: shared.engine.clone(),
+            worker: id,
+            duration: config.lease,
+            idle_period: config.poll,
+            lease: lease.clone(),
+            hurry: Arc::clone(&hurry),
+            held: Arc::clone(&held),
+            attention: attention_sender,
+        };
+        helpers.spawn(keeper.keep());
+        if config.notifications {
+            let queues = config.queues.clone();
+            helpers.spawn(listen(
+                connect.clone(),
+                Listening {
+                    id,
+                    queues,
+                    due: Arc::clone(&due),
+                    hurry,
+                },
+            ));
+        }
+        info!(worker.id = %id, worker.name = %config.name, "worker {} is ready", config.name);
+        Ok(Self {
+            id,
+            config: config.clone(),
+            shared,
+            kinds,
+            functions,
+            lease,
+            drain: CancellationToken::new(),
+            drivers: JoinSet::new(),
+            driven: HashMap::new(),
+            held,
+            due,
+            attention,
+            next_poll: Duration::ZERO,
+            _helpers: helpers,
+        })
+    }
+
+    /// The main loop.
+    pub(crate) async fn run(mut self, shutdown: &CancellationToken) -> Ended {
+        loop {
+            match self.next_event(shutdown).await {
+                Event::Due => self.take_due().await,
+                Event::Finished(done) => self.settle(done).await,
+                Event::Attention(runs) => self.pass_on(&runs),
+                Event::LeaseLost => return self.let_go().await,
+                Event::Shutdown => return self.drain().await,
+            }
+        }
+    }
+
+    async fn next_event(&mut self, shutdown: &CancellationToken) -> Event {
+        let has_room = self.drivers.len() < self.config.runs_max;
+        tokio::select! {
+            biased;
+            () = self.lease.lost.cancelled() => Event::LeaseLost,
+            () = shutdown.cancelled() => Event::Shutdown,
+            Some(done) = self.drivers.join_next_with_id() => Event::Finished(done),
+            Some(runs) = self.attention.recv() => Event::Attention(runs),
+            () = self.due.notified(), if has_room => Event::Due,
+            () = tokio::time::sleep(self.next_poll) => Event::Due,
+        }
+    }
+
+    /// Wakes, takes back and claims what is due, and learns when to look again.
+    async fn take_due(&mut self) {
+        self.next_poll = match self.upkeep_and_claim().await {
+            Ok(next) => next,
+            Err(error) => {
+                warn!(worker.id = %self.id, error = %chain(&error), "the database does not answer, claiming nothing");
+                AWAY_PERIOD
+            }
+        };
+    }
+
+    async fn upkeep_and_claim(&mut self) -> Result<Duration, EngineError> {
+        let engine = self.shared.engine.clone();
+        let poll = engine.poll(&self.config.queues, &self.kinds, &self.functions).await?;
+        if poll.wakeable {
+            engine.wake_runs().await?;
+            crash_point!("run.woken");
+        }
+        if poll.reclaimable {
+            let reclaimed = engine.reclaim_runs().await?;
+            for (worker, name) in &reclaimed.workers {
+                warn!(worker.id = %worker, worker.name = %name, "worker {name} is gone, taking back what it held");
+            }
+        }
+        let room = self.config.runs_max.saturating_sub(self.drivers.len());
+        if room > 0 && (poll.wakeable || poll.reclaimable || poll.claimable) {
+            let batch = u32::try_from(room).unwrap_or(u32::MAX);
+            let claimed = engine.claim_runs(self.wanted(batch)).await?;
+            if !claimed.is_empty() {
+                crash_point!("run.claimed");
+                for run in claimed {
+                    self.start(run);
+                }
+                return Ok(Duration::ZERO);
+            }
+        }
+        let next = poll.next_due.map_or(self.config.poll, |due| due.min(self.config.poll));
+        Ok(next.max(SOONEST_POLL))
+    }
+
+    fn wanted(&self, batch: u32) -> ClaimRuns<'_> {
+        ClaimRuns {
+            worker: self.id,
+            batch,
+            queues: &self.config.queues,
+            kinds: &self.kinds,
+            functions: &self.functions,
+        }
+    }
+
+    fn start(&mut self, claimed: Claimed) {
+        let (sender, control) = watch::channel(Control {
+            wakes: claimed.wakes,
+            cancel_requested: claimed.cancel_requested,
+            paused: false,
+        });
+        let claim = claimed.claim;
+        let held = Held {
+            clock: DatabaseClock::told(claimed.now),
+            claimed,
+            lease: self.lease.clone(),
+            control,
+            drain: self.drain.clone(),
+        };
+        let task = self
+            .drivers
+            .spawn(crate::drive::agent::drive(Arc::clone(&self.shared), held));
+        self.driven.insert(task.id(), (claim, sender));
+        self.held.store(self.drivers.len(), Ordering::Relaxed);
+    }
+
+    /// A driver that panics gives its run back.
+    async fn settle(&mut self, done: Result<(Id, ()), JoinError>) {
+        let id = match &done {
+            Ok((id, ())) => *id,
+            Err(broken) => broken.id(),
+        };
+        let driven = self.driven.remove(&id);
+        self.held.store(self.drivers.len(), Ordering::Relaxed);
+        if let (Err(broken), Some((claim, _))) = (done, driven) {
+            error!(run.id = %claim.run, error = %broken, "the driver of run {} broke, giving the run back", claim.run);
+            give_back_broken(&self.shared, &claim).await;
+        }
+        // There is room again.
+        self.due.notify_one();
+    }
+
+    fn pass_on(&self, runs: &[Attention]) {
+        let known: HashMap<RunId, Control> = runs
+            .iter()
+            .map(|attention| (attention.run, attention.control))
+            .collect();
+        for (claim, sender) in self.driven.values() {
+            if let Some(control) = known.get(&claim.run) {
+                sender.send_if_modified(|current| std::mem::replace(current, *control) != *control);
+            }
+        }
+    }
+
+    /// No new claim; drivers finish or give back what they have in hand.
+    async fn drain(mut self) -> Ended {
+        info!(worker.id = %self.id, runs = self.drivers.len(), "draining");
+        crash_point!("worker.draining");
+        self.drain.cancel();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.lease.lost.cancelled() => {
+                    self.let_go().await;
+                    return Ended::Drained;
+                }
+                done = self.drivers.join_next_with_id() => match done {
+                    Some(done) => self.settle(done).await,
+                    None => break,
+                },
+                Some(runs) = self.attention.recv() => self.pass_on(&runs),
+            }
+        }
+        if let Err(error) = self.shared.engine.close_worker(self.id).await {
+            warn!(worker.id = %self.id, error = %chain(&error), "could not say goodbye; the lease will run out by itself");
+        }
+        info!(worker.id = %self.id, "drained");
+        Ended::Drained
+    }
+
+    /// The lease is over: drivers have cut what may be repeated; those that still wait for a call that may not be
+    /// repeated offer its result under the old fence, beside whatever comes next.
+    async fn let_go(mut self) -> Ended {
+        let mut drivers = std::mem::take(&mut self.drivers);
+        tokio::spawn(async move { while drivers.join_next().await.is_some() {} });
+        Ended::LeaseLost
+    }
+}
+
+/// Gives back a run whose driver broke. What it had recorded stands; the number of the last event is in the database.
+pub(crate) async fn give_back_broken(shared: &Shared, claim: &Claim) {
+    let given_back = async {
+        match shared.engine.look(claim).await? {
+            Some(look) => {
+                shared
+                    .engine
+                    .release_run(claim, look.event_seq, Release::DriverBroke)
+                    .await
+            }
+            None => Ok(false),
+        }
+    };
+    if let Err(error) = given_back.await {
+        warn!(run.id = %claim.run, error = %chain(&error), "the run could not be given back; it is reclaimed with the lease");
+    }
+}
+
+struct Listening {
+    id: WorkerId,
+    queues: Vec<String>,
+    due: Arc<Notify>,
+    hurry: Arc<Notify>,
+}
+
+/// Turns notifications into a look at the database. A lost connection is made anew; the poll covers the time between.
+async fn listen(connect: Connect, listening: Listening) {
+    loop {
+        match Waker::listen(&connect).await {
+            Ok(mut waker) => loop {
+                match waker.hint().await {
+                    Ok(Hint::Due(queue)) if listening.queues.contains(&queue) => listening.due.notify_one(),
+                    Ok(Hint::Changed(worker)) if worker == listening.id => listening.hurry.notify_one(),
+                    Ok(Hint::Due(_) | Hint::Changed(_)) => {}
+                    Ok(Hint::Missed) => {
+                        listening.due.notify_one();
+                        listening.hurry.notify_one();
+                    }
+                    Err(_) => break,
+                }
+            },
+            Err(error) => warn!(error = %chain(&error), "cannot listen for notifications, polling meanwhile"),
+        }
+        tokio::time::sleep(AWAY_PERIOD).await;
+    }
+}

@@ -1,0 +1,123 @@
+//! How a function says what went wrong.
+
+use agent::{AttemptOutcome, ErrorClass, StepError, ToolOutcome};
+use std::fmt;
+
+/// What went wrong in a function. Unless it is marked [`not_applied`](Self::not_applied), the function may have acted
+/// before it failed, and a tool that must not be repeated is then left to a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionError {
+    class: ErrorClass,
+    message: String,
+    suggestion: Option<String>,
+    not_applied: bool,
+}
+
+impl FunctionError {
+    /// The model asked for something that it can ask better. The message reaches the model.
+    pub fn user_error(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::UserError, message)
+    }
+
+    /// Will not pass by itself.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Permanent, message)
+    }
+
+    /// May pass by itself.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Transient, message)
+    }
+
+    fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            message: message.into(),
+            suggestion: None,
+            not_applied: false,
+        }
+    }
+
+    /// The same, vouching that nothing was done.
+    #[must_use]
+    pub fn not_applied(mut self) -> Self {
+        self.not_applied = true;
+        self
+    }
+
+    /// The same, saying what the reader can do about it.
+    #[must_use]
+    pub fn suggest(mut self, suggestion: impl Into<String>) -> Self {
+        self.suggestion = Some(suggestion.into());
+        self
+    }
+}
+
+impl fmt::Display for FunctionError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for FunctionError {}
+
+/// Why a call of a function gave no output.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The input is not what the function takes; it was not called.
+    Input(String),
+    /// The function said so.
+    Told(FunctionError),
+    /// Its output cannot be written as JSON.
+    Output(String),
+}
+
+impl Failure {
+    pub(super) fn into_outcome(self, name: &str) -> AttemptOutcome<ToolOutcome> {
+        match self {
+            Self::Input(why) => AttemptOutcome::NotApplied {
+                error: StepError::new(
+                    ErrorClass::InvalidInput,
+                    "invalid_input",
+                    format!("function {name} does not take this input: {}", storable(&why)),
+                )
+                .suggest("correct the input so that it matches the tool's schema"),
+                retry_after: None,
+            },
+            Self::Told(told) => {
+                let mut error = StepError::new(told.class, "function_failed", storable(&told.message));
+                error.suggestion = told.suggestion.as_deref().map(storable);
+                if told.not_applied {
+                    AttemptOutcome::NotApplied {
+                        error,
+                        retry_after: None,
+                    }
+                } else {
+                    AttemptOutcome::Ambiguous {
+                        error,
+                        retry_after: None,
+                    }
+                }
+            }
+            Self::Output(why) => AttemptOutcome::Ambiguous {
+                error: StepError::new(
+                    ErrorClass::Permanent,
+                    "output_unreadable",
+                    format!(
+                        "function {name} ended well, but its output cannot be written as JSON: {}",
+                        storable(&why)
+                    ),
+                ),
+                retry_after: None,
+            },
+        }
+    }
+}
+
+/// How much of a function's message is recorded.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024;
+
+fn storable(text: &str) -> String {
+    let text = crate::tool::output::clean(text.as_bytes());
+    crate::tool::output::head(&text, MESSAGE_BYTES_MAX).to_owned()
+}

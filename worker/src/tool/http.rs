@@ -1,0 +1,226 @@
+//! One attempt of an HTTP tool: send exactly the stored request, and say what can be said of its fate.
+//!
+//! No redirect is followed, nothing is retried, no cookie is kept, and each attempt has a connection of its own: on a
+//! kept one that the server has just closed, a call that never arrived could not be told from one that did.
+//! The body goes out as stored. `{env:NAME}` is resolved in the URL and the headers, which the agent's author wrote,
+//! and never in the body, which the model wrote: a model cannot name a secret into its own request.
+//! Start at [`call`]; what a status means is in [`reply`].
+
+mod prepare;
+mod reply;
+
+use super::environment::Environment;
+use super::limit::Limit;
+use super::output::{self, READ_BEYOND_BYTES};
+use super::{Attempt, Call};
+use agent::tool::OUTPUT_BYTES_MAX;
+use agent::{AttemptOutcome, ErrorClass, StepError};
+use prepare::Target;
+use reply::{Body, End, Head};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// What is read of a body; enough to say how much longer than the shown output it is.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(BODY_BYTES_MAX > OUTPUT_BYTES_MAX + READ_BEYOND_BYTES);
+
+/// How long connecting may take. A call uses the longest that ends before its own limit, so that a connection which
+/// does not come about is known not to have been one, instead of being lost in the call's timeout.
+const CONNECT_LIMITS: [Duration; 5] = [
+    Duration::from_secs(5),
+    Duration::from_secs(2),
+    Duration::from_secs(1),
+    Duration::from_millis(400),
+    Duration::from_millis(100),
+];
+
+/// A stored request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub(super) method: &'a str,
+    pub(super) url: &'a str,
+    pub(super) headers: &'a BTreeMap<String, String>,
+    pub(super) body: Option<&'a str>,
+    pub(super) idempotency_header: &'a str,
+}
+
+/// One client for each limit of [`CONNECT_LIMITS`], made when first needed: a worker without HTTP tools needs no
+/// certificates.
+#[derive(Debug)]
+pub(super) struct Clients([OnceLock<reqwest::Client>; CONNECT_LIMITS.len()]);
+
+/// A client and its connect limit.
+struct Client {
+    client: reqwest::Client,
+    connect_limit: Duration,
+}
+
+impl Clients {
+    pub(super) fn new() -> Self {
+        Self([const { OnceLock::new() }; CONNECT_LIMITS.len()])
+    }
+
+    fn for_timeout(&self, timeout: Duration) -> Result<Client, StepError> {
+        let index = CONNECT_LIMITS
+            .iter()
+            .position(|limit| *limit < timeout)
+            .unwrap_or(CONNECT_LIMITS.len() - 1);
+        let connect_limit = CONNECT_LIMITS[index];
+        if let Some(client) = self.0[index].get() {
+            let client = client.clone();
+            return Ok(Client { client, connect_limit });
+        }
+        let built = build(connect_limit).map_err(|error| {
+            let why = root_cause(&error);
+            StepError::new(
+                ErrorClass::Permanent,
+                "http_client",
+                format!("no HTTP client could be made: {why}"),
+            )
+            .suggest("check that this machine has its certificate authorities installed")
+            .fatal()
+        })?;
+        let client = self.0[index].get_or_init(|| built).clone();
+        Ok(Client { client, connect_limit })
+    }
+}
+
+fn build(connect_limit: Duration) -> reqwest::Result<reqwest::Client> {
+    // Another part of the process may have installed one already; any will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("longhaul/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .pool_max_idle_per_host(0)
+        .connect_timeout(connect_limit)
+        .build()
+}
+
+/// Makes one attempt.
+pub(super) async fn call(
+    clients: &Clients,
+    environment: &Environment,
+    call: &Call<'_>,
+    request: Request<'_>,
+) -> Attempt {
+    let client = match clients.for_timeout(call.timeout) {
+        Ok(client) => client,
+        Err(error) => return Attempt::not_sent(error),
+    };
+    let (request, target) = match prepare::prepare(&client.client, environment, call, request) {
+        Ok(prepared) => prepared,
+        Err(error) => return Attempt::not_sent(error),
+    };
+    let mut limit = Limit::of(call);
+    match limit.within(client.client.execute(request)).await {
+        None => Attempt {
+            outcome: AttemptOutcome::Ambiguous {
+                error: limit.expired(),
+                retry_after: None,
+            },
+            evidence: evidence(&target, &limit),
+        },
+        Some(Err(error)) => Attempt {
+            outcome: send_failed(&error, client.connect_limit, &target),
+            evidence: evidence(&target, &limit),
+        },
+        Some(Ok(response)) => {
+            let head = Head::of(&response);
+            let body = read(response, &mut limit).await;
+            let mut evidence = evidence(&target, &limit);
+            reply::add_evidence(&mut evidence, &head, &body, &target.secrets);
+            Attempt {
+                outcome: reply::outcome(head, body, &limit, &target.secrets),
+                evidence,
+            }
+        }
+    }
+}
+
+fn evidence(target: &Target, limit: &Limit) -> Value {
+    json!({ "kind": "http", "host": target.host, "limit": limit.evidence() })
+}
+
+/// Reads the body up to [`BODY_BYTES_MAX`].
+async fn read(mut response: reqwest::Response, limit: &mut Limit) -> Body {
+    let mut bytes = Vec::new();
+    let end = limit
+        .within(async {
+            loop {
+                match response.chunk().await {
+                    Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                    Ok(None) => return End::Complete,
+                    Err(error) => return End::Broken(root_cause(&error)),
+                }
+                if bytes.len() > BODY_BYTES_MAX {
+                    return End::Capped;
+                }
+            }
+        })
+        .await
+        .unwrap_or(End::TimedOut);
+    bytes.truncate(BODY_BYTES_MAX);
+    Body { bytes, end }
+}
+
+/// No reply came. While the connection was being made nothing can have been sent; after that, nobody knows.
+fn send_failed<T>(error: &reqwest::Error, connect_limit: Duration, target: &Target) -> AttemptOutcome<T> {
+    let host = &target.host;
+    let why = target.secrets.hide(root_cause(error));
+    if error.is_builder() {
+        let error = StepError::new(
+            ErrorClass::Permanent,
+            "invalid_request",
+            format!("the request to {host} cannot be sent: {why}"),
+        );
+        return AttemptOutcome::NotSent(error.fatal());
+    }
+    if !error.is_connect() {
+        return AttemptOutcome::Ambiguous {
+            error: StepError::new(
+                ErrorClass::Transient,
+                "connection_lost",
+                format!("{host} took the connection but gave no readable reply: {why}"),
+            ),
+            retry_after: None,
+        };
+    }
+    let (code, message) = if error.is_timeout() {
+        let limit_ms = connect_limit.as_millis();
+        (
+            "connect_timeout",
+            format!("no connection to {host} within {limit_ms} ms: the connect limit"),
+        )
+    } else if is_refused(error) {
+        ("connection_refused", format!("{host} refused the connection"))
+    } else {
+        ("connect_failed", format!("no connection to {host}: {why}"))
+    };
+    AttemptOutcome::NotSent(StepError::new(ErrorClass::Transient, code, message))
+}
+
+fn is_refused(error: &reqwest::Error) -> bool {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The innermost cause. The error's own text is never shown, since it holds the URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .last()
+        .map_or_else(
+            || "no further cause".to_owned(),
+            |cause| output::clean(cause.to_string().as_bytes()),
+        )
+}
+
+#[cfg(test)]
+mod tests;

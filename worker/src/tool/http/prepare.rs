@@ -1,0 +1,98 @@
+//! From the stored request to the one that is sent: references resolved, the engine's headers added.
+
+use super::Request;
+use crate::tool::Call;
+use crate::tool::environment::Environment;
+use crate::tool::secrets::Secrets;
+use agent::tool::render::resolve;
+use agent::{ErrorClass, StepError};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use std::cell::RefCell;
+
+/// Where a request goes and what was put into it.
+pub(super) struct Target {
+    /// Host and port.
+    pub(super) host: String,
+    pub(super) secrets: Secrets,
+}
+
+/// Makes the request. Nothing has left the process when this fails.
+pub(super) fn prepare(
+    client: &reqwest::Client,
+    environment: &Environment,
+    call: &Call<'_>,
+    stored: Request<'_>,
+) -> Result<(reqwest::Request, Target), StepError> {
+    let secrets = RefCell::new(Secrets::default());
+    let lookup = |name: &str| {
+        let value = environment.get(name)?;
+        secrets.borrow_mut().remember(name, &value);
+        Some(value)
+    };
+
+    let method = Method::from_bytes(stored.method.as_bytes()).map_err(|_| invalid("its method is no method"))?;
+    let url = Url::parse(&resolve(stored.url, lookup)?).map_err(|error| invalid(&format!("its URL: {error}")))?;
+    let mut headers = HeaderMap::new();
+    for (name, text) in stored.headers {
+        let mut value = header_value(name, &resolve(text, lookup)?)?;
+        value.set_sensitive(text.contains("{env:"));
+        headers.insert(header_name(name)?, value);
+    }
+    if stored.body.is_some() && !headers.contains_key(CONTENT_TYPE) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    // Last, so that no header of the definition can take their place.
+    for (name, value) in [
+        (stored.idempotency_header, call.key),
+        ("longhaul-run", &call.context.run),
+        ("longhaul-step", &call.context.step.to_string()),
+        ("longhaul-attempt", &call.attempt.to_string()),
+        ("longhaul-worker", &call.context.worker),
+    ] {
+        headers.insert(header_name(name)?, header_value(name, value)?);
+    }
+
+    let host = host_of(&url).ok_or_else(|| invalid("its URL names no host"))?;
+    let mut builder = client.request(method, url).headers(headers);
+    if let Some(body) = stored.body {
+        builder = builder.body(body.to_owned());
+    }
+    let request = builder.build().map_err(|error| invalid(&super::root_cause(&error)))?;
+    let secrets = secrets.into_inner();
+    let host = secrets.hide(host);
+    Ok((request, Target { host, secrets }))
+}
+
+fn host_of(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(
+        url.port()
+            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+    )
+}
+
+fn header_name(name: &str) -> Result<HeaderName, StepError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(&format!("{name:?} cannot be a header's name")))
+}
+
+fn header_value(name: &str, value: &str) -> Result<HeaderValue, StepError> {
+    HeaderValue::from_str(value)
+        .or_else(|_| HeaderValue::from_bytes(value.as_bytes()))
+        .map_err(|_| {
+            invalid(&format!(
+                "the value of its header {name:?} has characters that no header may have"
+            ))
+        })
+}
+
+/// What only the agent's author or an operator can mend.
+fn invalid(why: &str) -> StepError {
+    StepError::new(
+        ErrorClass::Permanent,
+        "invalid_request",
+        format!("the request cannot be sent: {why}"),
+    )
+    .suggest("look at the tool's url and headers in the agent's definition, and at the variables they refer to")
+    .fatal()
+}
