@@ -87,7 +87,7 @@ create function longhaul.without_strings(payload json)
 returns text
 language sql
 immutable strict parallel safe
-as $$ select regexp_replace(payload::text, '"(?:[^"\]|\.)*"', '', 'g') $$;
+as $$ select regexp_replace(payload::text, '"(?:[^"\\]|\\.)*"', '', 'g') $$;
 
 -- Whether a payload nests deeper than the limit: strings are dropped, then the innermost brackets, once per level.
 create function longhaul.is_deeper_than(payload json, depth_max integer)

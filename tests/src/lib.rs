@@ -9,3 +9,4 @@
 )]
 
 pub mod database;
+pub mod world;

@@ -9,7 +9,7 @@ mod failure;
 mod stream;
 
 use crate::model::evidence::Evidence;
-use crate::model::failure::{Broken, outcome_of, time_is_over, unanswered};
+use crate::model::failure::{Broken, outcome_of, time_is_over};
 use agent::wire::messages::{self, CONTENT_BYTES_MAX, ResponseFacts, WireError};
 use agent::{AttemptOutcome, ErrorClass, StepError};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -63,7 +63,7 @@ impl Default for ModelEndpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelClientError {
     /// The base URL is none.
-    #[error("the model's base URL is not an http or https address")]
+    #[error("the model's base URL is not an http or https address without credentials")]
     BaseUrl,
     /// The key cannot be sent.
     #[error("the model's API key holds a character that a header cannot carry")]
@@ -181,7 +181,7 @@ impl ModelClient {
             .body(call.body.to_owned());
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return unanswered(&error, &self.host),
+            Err(error) => return evidence.unanswered(&error, &self.host),
         };
         evidence.answered(&response);
         if !response.status().is_success() {
@@ -293,6 +293,10 @@ fn messages_url(base_url: &str) -> Option<(Url, String)> {
         .ok()
         .filter(|url| ["http", "https"].contains(&url.scheme()))?;
     let host = url.host_str()?.to_owned();
+    // The key travels in its header; credentials here would show in logs.
+    if !url.username().is_empty() || url.password().is_some() {
+        return None;
+    }
     url.path_segments_mut().ok()?.pop_if_empty().extend(["v1", "messages"]);
     Some((url, host))
 }

@@ -3,10 +3,12 @@
 //! A process that loses its lease or its database begins anew under another identity: what it held is another's by then.
 
 use crate::config::Config;
+use crate::drive::Shared;
 use crate::model::ModelClient;
 use crate::session::{Ended, Session};
 use crate::tool::{Functions, ToolBox};
 use engine::{Connect, Engine, EngineError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -73,25 +75,31 @@ impl Worker {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let tools = ToolBox::new(self.functions, self.config.environment.clone());
         let models = ModelClient::new(&self.config.endpoint)?;
-        let Some(engine) = patiently(&shutdown, async || Engine::connect(&self.connect).await).await? else {
-            return Ok(());
+        let patience = Patience { shutdown: &shutdown };
+        let engine = loop {
+            match Engine::connect(&self.connect).await {
+                Ok(engine) => break engine,
+                Err(error) => patience.after(error).await?,
+            }
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
         };
-        if patiently(&shutdown, async || engine.check_schema().await)
-            .await?
-            .is_none()
-        {
-            return Ok(());
+        while let Err(error) = engine.check_schema().await {
+            patience.after(error).await?;
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
         }
         let names = (self.config.name.clone(), self.config.drain_grace);
-        let shared = std::sync::Arc::new(crate::drive::Shared::new(engine, models, tools, names));
-        loop {
-            let opened = patiently(&shutdown, async || {
-                Session::open(&self.connect, &self.config, std::sync::Arc::clone(&shared)).await
-            });
-            let Some(session) = opened.await? else { break };
-            match session.run(&shutdown).await {
-                Ended::Drained => break,
-                Ended::LeaseLost => info!(worker.name = %self.config.name, "beginning anew under another identity"),
+        let shared = Arc::new(Shared::new(engine, models, tools, names));
+        while !shutdown.is_cancelled() {
+            match Session::open(&self.connect, &self.config, Arc::clone(&shared)).await {
+                Ok(session) => match session.run(&shutdown).await {
+                    Ended::Drained => break,
+                    Ended::LeaseLost => info!(worker.name = %self.config.name, "beginning anew under another identity"),
+                },
+                Err(error) => patience.after(error).await?,
             }
         }
         shared.engine.close().await;
@@ -99,22 +107,23 @@ impl Worker {
     }
 }
 
-/// Tries until the database answers. None: a shutdown came first.
-async fn patiently<T>(
-    shutdown: &CancellationToken,
-    mut attempt: impl AsyncFnMut() -> Result<T, EngineError>,
-) -> Result<Option<T>, EngineError> {
-    loop {
-        match attempt().await {
-            Err(error) if error.is_transient() => {
-                warn!(error = %chain(&error), "the database does not answer, trying again");
-            }
-            answered => return answered.map(Some),
+/// Waits for a database that is away.
+struct Patience<'a> {
+    shutdown: &'a CancellationToken,
+}
+
+impl Patience<'_> {
+    /// Waits a moment, or until a shutdown, after an error that may pass; hands back one that will not.
+    async fn after(&self, error: EngineError) -> Result<(), EngineError> {
+        if !error.is_transient() {
+            return Err(error);
         }
+        warn!(error = %chain(&error), "the database does not answer, trying again");
         tokio::select! {
             () = tokio::time::sleep(RECONNECT_PERIOD) => {}
-            () = shutdown.cancelled() => return Ok(None),
+            () = self.shutdown.cancelled() => {}
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running programs: cargo above all.
 
 use std::{
+    env,
     path::Path,
     process::{Command, ExitStatus},
 };
@@ -8,10 +9,31 @@ use std::{
 use anyhow::Context;
 
 /// Cargo, as it was called by whoever called us, in the workspace's root.
+///
+/// `cargo run` tells us about our own package in variables that some build scripts watch: passed on, they would have
+/// those packages built anew at each change between `cargo xtask …` and `cargo …`.
 pub(crate) fn cargo(root: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_about_our_package) {
+            cargo.env_remove(name);
+        }
+    }
     cargo
+}
+
+fn is_about_our_package(variable: &str) -> bool {
+    [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "OUT_DIR",
+    ]
+    .iter()
+    .any(|prefix| variable.starts_with(prefix))
 }
 
 /// Runs it with our input and output.

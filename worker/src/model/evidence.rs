@@ -1,6 +1,6 @@
 //! What was seen of an attempt, kept outside of it so that a time limit which cuts the attempt does not lose it.
 
-use crate::model::failure::{Broken, TimeLimit, outcome_of};
+use crate::model::failure::{Broken, CONNECT_TIMEOUT_CODE, TimeLimit, outcome_of, unanswered};
 use agent::AttemptOutcome;
 use agent::wire::messages::{Accumulator, WireError, broken_reply};
 use reqwest::Response;
@@ -45,6 +45,12 @@ impl Evidence {
                 self.rate_limits.insert(name.as_str().to_owned(), value.into());
             }
         }
+    }
+
+    /// Notes that no answer came. The client itself has one time limit, that on connecting.
+    pub(super) fn unanswered(&mut self, error: &reqwest::Error, host: &str) -> AttemptOutcome<String> {
+        self.bound_by = error.is_timeout().then_some(CONNECT_TIMEOUT_CODE);
+        unanswered(error, host)
     }
 
     /// Takes the whole message out of a stream's events.

@@ -6,6 +6,9 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+/// Code of an error that says no connection stood in time.
+pub(super) const CONNECT_TIMEOUT_CODE: &str = "connect_timeout";
+
 /// How a reply broke off.
 #[derive(Debug)]
 pub(super) enum Broken {
@@ -84,7 +87,7 @@ pub(super) fn unanswered(error: &reqwest::Error, host: &str) -> AttemptOutcome<S
     }
     let message = format!("could not connect to {host}: {cause}");
     let error = if error.is_timeout() {
-        StepError::new(ErrorClass::Timeout, "connect_timeout", message)
+        StepError::new(ErrorClass::Timeout, CONNECT_TIMEOUT_CODE, message)
     } else if causes(error).any(|cause| is_io(cause, io::ErrorKind::ConnectionRefused)) {
         StepError::new(ErrorClass::Transient, "connection_refused", message)
     } else if causes(error).any(is_bad_certificate) {

@@ -76,24 +76,24 @@ impl Endpoint {
 }
 
 fn not_sent(attempt: ModelAttempt) -> StepError {
-    match attempt.outcome {
-        AttemptOutcome::NotSent(error) => error,
-        other => panic!("{other:?}"),
-    }
+    let AttemptOutcome::NotSent(error) = &attempt.outcome else {
+        panic!("{attempt:?}");
+    };
+    error.clone()
 }
 
 fn not_applied(attempt: ModelAttempt) -> (StepError, Option<Duration>) {
-    match attempt.outcome {
-        AttemptOutcome::NotApplied { error, retry_after } => (error, retry_after),
-        other => panic!("{other:?}"),
-    }
+    let AttemptOutcome::NotApplied { error, retry_after } = &attempt.outcome else {
+        panic!("{attempt:?}");
+    };
+    (error.clone(), *retry_after)
 }
 
 fn ambiguous(attempt: ModelAttempt) -> (StepError, Value) {
-    match attempt.outcome {
-        AttemptOutcome::Ambiguous { error, .. } => (error, attempt.evidence),
-        other => panic!("{other:?}"),
-    }
+    let AttemptOutcome::Ambiguous { error, .. } = &attempt.outcome else {
+        panic!("{attempt:?}");
+    };
+    (error.clone(), attempt.evidence)
 }
 
 #[tokio::test]
@@ -155,9 +155,13 @@ async fn a_reply_that_is_not_streamed_is_kept_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_stream_may_come_byte_by_byte() {
-    let bytes: Vec<Vec<u8>> = format!("{START}{TEXT}{END}").bytes().map(|byte| vec![byte]).collect();
-    let endpoint = Endpoint::new(vec![write(STREAM_HEAD), Act::Drip(bytes, Duration::ZERO)]).await;
+async fn a_stream_may_come_in_pieces_that_cut_its_characters() {
+    let pieces = format!("{START}{TEXT}{END}")
+        .as_bytes()
+        .chunks(3)
+        .map(<[u8]>::to_vec)
+        .collect();
+    let endpoint = Endpoint::new(vec![write(STREAM_HEAD), Act::Drip(pieces, Duration::ZERO)]).await;
 
     let attempt = endpoint.call().await;
 
@@ -561,7 +565,13 @@ fn a_base_url_is_checked_when_the_client_is_built() {
         })
     };
     assert!(build("https://proxy.example/anthropic/", "k\n").is_ok());
-    for address in ["", "proxy.example", "ftp://proxy.example", "http://"] {
+    for address in [
+        "",
+        "proxy.example",
+        "ftp://proxy.example",
+        "http://",
+        "https://a:b@proxy.example",
+    ] {
         assert!(
             matches!(build(address, "k"), Err(ModelClientError::BaseUrl)),
             "{address}"

@@ -1,0 +1,3 @@
+//! Promises about runs, shown against a real Postgres, a rehearsed model and real tools.
+
+mod agent_loop;
