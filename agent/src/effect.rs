@@ -6,6 +6,9 @@ use crate::error::{ErrorClass, StepError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// How a call may be repeated after an attempt of unknown outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,9 +109,11 @@ impl UnknownReason {
 
 /// Decides what a failed attempt makes of its step. `known_not_applied` speaks of this attempt alone.
 pub const fn verdict(effect: Effect, class: ErrorClass, known_not_applied: bool, attempts: Attempts) -> Verdict {
+    // An attempt before this one may be in doubt although this one is not.
+    let in_doubt = attempts.maybe_applied || !known_not_applied;
     let may_retry = match effect {
         Effect::ReadOnly | Effect::Idempotent => true,
-        Effect::AtMostOnce => known_not_applied,
+        Effect::AtMostOnce => !in_doubt,
     };
     let room = attempts.attempt < attempts.attempts_max && !attempts.horizon_passed;
     if may_retry && class.is_retryable() && room {
@@ -116,8 +121,8 @@ pub const fn verdict(effect: Effect, class: ErrorClass, known_not_applied: bool,
     }
     match effect {
         Effect::ReadOnly => Verdict::Failed,
-        Effect::Idempotent if attempts.maybe_applied => Verdict::Unknown(UnknownReason::RetriesExhausted),
-        Effect::AtMostOnce if !known_not_applied => Verdict::Unknown(UnknownReason::UnknownOutcome),
+        Effect::Idempotent if in_doubt => Verdict::Unknown(UnknownReason::RetriesExhausted),
+        Effect::AtMostOnce if in_doubt => Verdict::Unknown(UnknownReason::UnknownOutcome),
         Effect::Idempotent | Effect::AtMostOnce => Verdict::Failed,
     }
 }

@@ -70,9 +70,10 @@ impl Journal {
             .find(|step| step.turn == turn && matches!(step.body, StepBody::Tool { index, .. } if index == call_index))
     }
 
-    /// Whether no step was taken out of the journal by hand.
-    pub fn is_dense(&self) -> bool {
-        self.steps.iter().zip(1..).all(|(step, seq)| step.seq == seq)
+    /// Whether no step from that one on was taken out of the journal by hand.
+    pub fn is_dense_from(&self, seq: u32) -> bool {
+        let steps = self.steps.iter().filter(|step| step.seq >= seq);
+        steps.zip(seq..).all(|(step, seq)| step.seq == seq)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{ErrorClass, StepError};
 use crate::journal::{Journal, ModelReply, Step, StepBody, StepState};
 use crate::tool::ToolCall;
 use crate::turn::{self, Turn};
-use crate::wire::messages::SPEND_CAP;
+use crate::wire::messages::{ORGANIZATION_ON_HOLD, SPEND_CAP};
 use chrono::{DateTime, Utc};
 
 #[cfg(test)]
@@ -131,23 +131,26 @@ impl WaitFor {
     }
 }
 
-/// Decides. The journal's steps that are `Interrupted` are taken up first; then time, then the newest turn.
+/// Decides. Time comes first, since a run whose time is over starts nothing more; then the steps that wait for no turn,
+/// such as `Interrupted` ones; then the newest turn.
 pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Action {
+    if journal.deadline.is_some_and(|deadline| deadline <= now) {
+        return at_the_deadline(journal);
+    }
     let taken_up = take_up(journal, now);
     if !taken_up.is_empty() {
         return Action::Act(taken_up);
-    }
-    if journal.deadline.is_some_and(|deadline| deadline <= now) {
-        return at_the_deadline(journal);
     }
     let Some(model) = journal.last_model() else {
         return call_model(agent, 1, None);
     };
     match model.state {
         StepState::Running | StepState::Interrupted => Action::Await { until: None },
-        StepState::Waiting | StepState::Unknown => Action::Wait {
+        StepState::Waiting => Action::Wait {
             until: model.due_at.unwrap_or(now),
         },
+        // No release makes a model step unknown: its row was written by hand, and so may be mended.
+        StepState::Unknown => ask(UnknownReason::RetriesExhausted.as_str()),
         StepState::Failed if !model.resumed_over => after_failed_model(agent, model),
         StepState::Failed | StepState::Cancelled => call_model(agent, model.turn, Some(model.seq)),
         StepState::Succeeded => match reply(model) {
@@ -171,16 +174,8 @@ fn take_up_step(step: &Step, now: DateTime<Utc>) -> Option<Move> {
     let again = |why| Some(Move::TryAgain { seq: step.seq, why });
     match (step.state, effect(step)) {
         (StepState::Interrupted, Effect::ReadOnly | Effect::Idempotent) => again(Again::Interrupted),
-        (StepState::Interrupted, Effect::AtMostOnce) => Some(Move::GiveUp {
-            seq: step.seq,
-            unknown: Some(UnknownReason::UnknownOutcome),
-            error: StepError::new(
-                ErrorClass::Unknown,
-                "unknown_outcome",
-                "the worker was lost while this call was out; it may have happened, and it is not sent again",
-            )
-            .suggest("find out at the target whether it happened"),
-        }),
+        (StepState::Interrupted, Effect::AtMostOnce) => Some(lost_track(step)),
+        (StepState::Waiting, Effect::AtMostOnce) if step.maybe_applied => Some(lost_track(step)),
         (StepState::Unknown, Effect::ReadOnly | Effect::Idempotent) if step.resumed_over => again(Again::Resumed),
         (StepState::Waiting, _) if step.due_at.is_none_or(|due| due <= now) => again(Again::Due),
         (
@@ -192,6 +187,20 @@ fn take_up_step(step: &Step, now: DateTime<Utc>) -> Option<Move> {
             | StepState::Unknown,
             _,
         ) => None,
+    }
+}
+
+/// The end of a call that may have happened and that may not be made twice.
+fn lost_track(step: &Step) -> Move {
+    Move::GiveUp {
+        seq: step.seq,
+        unknown: Some(UnknownReason::UnknownOutcome),
+        error: StepError::new(
+            ErrorClass::Unknown,
+            "unknown_outcome",
+            "the worker was lost while this call was out; it may have happened, and it is not sent again",
+        )
+        .suggest("find out at the target whether it happened"),
     }
 }
 
@@ -208,12 +217,17 @@ fn at_the_deadline(journal: &Journal) -> Action {
     let given_up: Vec<Move> = journal
         .steps
         .iter()
-        .filter(|step| step.state == StepState::Waiting)
-        .map(|step| Move::GiveUp {
-            seq: step.seq,
-            unknown: (step.maybe_applied && effect(step) == Effect::Idempotent)
-                .then_some(UnknownReason::RetriesExhausted),
-            error: error(),
+        .filter(|step| matches!(step.state, StepState::Waiting | StepState::Interrupted))
+        .map(|step| {
+            let in_doubt = step.maybe_applied || step.state == StepState::Interrupted;
+            match effect(step) {
+                Effect::AtMostOnce if in_doubt => lost_track(step),
+                effect => Move::GiveUp {
+                    seq: step.seq,
+                    unknown: (in_doubt && effect == Effect::Idempotent).then_some(UnknownReason::RetriesExhausted),
+                    error: error(),
+                },
+            }
         })
         .collect();
     if !given_up.is_empty() {
@@ -248,18 +262,21 @@ fn after_failed_model(agent: &Agent, model: &Step) -> Action {
         .error
         .clone()
         .unwrap_or_else(|| StepError::new(ErrorClass::Unknown, "unknown_error", "the model call failed"));
-    let ask = |reason: &str| Action::Park {
-        waiting_for: WaitFor::Approval,
-        reason: reason.to_owned(),
-        until: None,
-    };
     match error.code.as_str() {
         "unknown_stop_reason" => ask("unknown_stop_reason"),
-        SPEND_CAP => ask("spend_cap"),
+        SPEND_CAP | ORGANIZATION_ON_HOLD => ask("spend_cap"),
         "refusal" if agent.on_refusal == OnRefusal::Ask => ask("refusal"),
         // Another release builds another request from the same facts: the decision is taken anew.
         REQUEST_CHANGED => call_model(agent, model.turn, Some(model.seq)),
         _ => Action::Fail(error),
+    }
+}
+
+fn ask(reason: &str) -> Action {
+    Action::Park {
+        waiting_for: WaitFor::Approval,
+        reason: reason.to_owned(),
+        until: None,
     }
 }
 
@@ -311,10 +328,21 @@ fn count_turns(agent: &Agent, journal: &Journal, wanted: fn(&Turn) -> bool) -> u
 
 fn after_calls(agent: &Agent, journal: &Journal, (answered, calls): (Answered<'_>, &[ToolCall])) -> Action {
     let turn = answered.model.turn;
+    // The calls of a turn are recorded together, right after its reply.
+    let is_recorded = (0..).take(calls.len()).any(|index| journal.call_step(turn, index).is_some())
+        || !journal.is_dense_from(answered.model.seq);
     let moves: Vec<Move> = calls
         .iter()
         .zip(0..)
-        .filter_map(|(call, index)| open_call(agent, journal, OpenCall { turn, index, call }))
+        .filter_map(|(call, index)| {
+            let open = OpenCall {
+                turn,
+                index,
+                call,
+                is_recorded,
+            };
+            open_call(agent, journal, open)
+        })
         .collect();
     if !moves.is_empty() {
         return Action::Act(moves);
@@ -348,11 +376,18 @@ struct OpenCall<'a> {
     turn: u32,
     index: u32,
     call: &'a ToolCall,
+    /// Whether the turn's calls were recorded, so that one without a step was taken out by hand.
+    is_recorded: bool,
 }
 
 /// The move that a call without a standing step needs.
 fn open_call(agent: &Agent, journal: &Journal, open: OpenCall<'_>) -> Option<Move> {
-    let OpenCall { turn, index, call } = open;
+    let OpenCall {
+        turn,
+        index,
+        call,
+        is_recorded,
+    } = open;
     let make = |replaces| {
         Some(Move::CallTool {
             turn,
@@ -373,7 +408,7 @@ fn open_call(agent: &Agent, journal: &Journal, open: OpenCall<'_>) -> Option<Mov
         let goes_on = step.resumed_over && (fatal_error(step).is_some() || step.state == StepState::Cancelled);
         return if goes_on { make(Some(step.seq)) } else { None };
     }
-    if !journal.is_dense() {
+    if is_recorded {
         return answer(lost_call());
     }
     if index >= agent.limits.tool_calls_per_turn_max {
@@ -411,6 +446,19 @@ pub(crate) fn lost_call() -> StepError {
         "the record of this call was lost: whether it was run, and with what result, is not known",
     )
     .suggest("do not assume that it happened or that it did not; check before repeating it")
+}
+
+/// What a call is answered with that the end of its turn cut off.
+pub(crate) fn cut_call(stop_reason: Option<&str>) -> StepError {
+    StepError::new(
+        ErrorClass::UserError,
+        "not_run",
+        format!(
+            "this call was not run: the turn ended with {}, not with its calls",
+            stop_reason.unwrap_or("no stop reason")
+        ),
+    )
+    .suggest("call the tool again if it is still needed")
 }
 
 fn park_for_unknown(journal: &Journal, until: Option<DateTime<Utc>>) -> Option<Action> {

@@ -1,16 +1,17 @@
 //! What the model is shown, rebuilt from the journal.
 //!
 //! Each message is recorded once; a request is put together anew for every turn. Assistant content goes back byte for
-//! byte. Every call of a turn is answered by exactly one result, in one user message, in the order asked, and results
+//! byte, but for blank text, which the provider gives and does not take. Every call of a turn is answered by exactly one result, in one user message, in the order asked, and results
 //! stand before any text. A call whose record is missing gets an honest error.
 
 use crate::error::{ErrorClass, StepError};
 use crate::journal::{Journal, ModelReply, StepBody, StepState, ToolOutcome};
-use crate::next_action::lost_call;
+use crate::next_action::{cut_call, lost_call};
 use crate::wire::messages::{Message, Role, history_messages, tool_calls};
+use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::borrow::Cow;
 
 #[cfg(test)]
 mod tests;
@@ -24,17 +25,19 @@ const GO_ON: &str = "Please continue.";
 /// `invalid_history` where an earlier conversation cannot be sent.
 pub fn transcript(journal: &Journal) -> Result<Vec<Message>, StepError> {
     let mut draft = Draft::default();
-    let history = history_messages(&journal.history).map_err(|error| {
-        StepError::new(ErrorClass::Permanent, "invalid_history", error.to_string())
-            .suggest("start a new run with a conversation of {role, content} messages")
-    })?;
+    let history = history_messages(&journal.history).map_err(|error| invalid_history(error.to_string()))?;
     for message in history {
         match message.role {
-            Role::Assistant => draft.assistant(&message.content),
+            Role::Assistant if draft.is_empty() => {
+                return Err(invalid_history("the earlier conversation does not begin with its user"));
+            }
+            Role::Assistant => {
+                draft.assistant(&message.content);
+            }
             Role::User => draft.user(&message.content)?,
         }
     }
-    draft.user_block(text_block(&input_text(&journal.input)));
+    draft.user.push(text_block(&input_text(&journal.input)));
     for step in &journal.steps {
         let StepBody::Model { reply: Some(reply) } = &step.body else {
             continue;
@@ -44,6 +47,11 @@ pub fn transcript(journal: &Journal) -> Result<Vec<Message>, StepError> {
         }
     }
     Ok(draft.finish())
+}
+
+fn invalid_history(message: impl Into<String>) -> StepError {
+    StepError::new(ErrorClass::Permanent, "invalid_history", message)
+        .suggest("start a new run with a conversation of {role, content} messages")
 }
 
 /// A run's input as its first message: a string as it is, anything else as its JSON text.
@@ -69,107 +77,96 @@ pub fn error_outcome(error: &StepError) -> ToolOutcome {
     }
 }
 
-/// A conversation under construction. Results that are still owed are paid before anything else is said.
+/// A conversation under construction. Results that are owed are paid before anything else is said.
 #[derive(Default)]
 struct Draft {
     messages: Vec<Message>,
-    /// Blocks of the user message that is being collected.
+    /// Blocks of the user message that is being collected, as they came.
     user: Vec<Value>,
-    /// Calls of the last assistant message that have no result yet.
+    /// Calls of the last assistant message, until the message that answers them is closed.
     owed: Vec<String>,
 }
 
 impl Draft {
-    fn assistant(&mut self, content: &RawValue) {
-        self.close_user();
-        self.owed = tool_calls(content).into_iter().map(|call| call.id).collect();
-        self.messages.push(Message {
-            role: Role::Assistant,
-            content: content.to_owned(),
-        });
+    const fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.user.is_empty()
     }
 
-    /// A user message of an earlier conversation. One that answers every call, or has none to answer, is kept as it came.
+    /// The ids of the calls that are owed a result now.
+    fn assistant(&mut self, content: &RawValue) -> Vec<String> {
+        let Some(content) = sendable(content) else {
+            return Vec::new();
+        };
+        self.close_user();
+        self.owed = tool_calls(&content).into_iter().map(|call| call.id).collect();
+        self.messages.push(Message {
+            role: Role::Assistant,
+            content: content.into_owned(),
+        });
+        self.owed.clone()
+    }
+
+    /// A user message of an earlier conversation. One that answers as the provider wants it is kept as it came.
     fn user(&mut self, content: &RawValue) -> Result<(), StepError> {
         let blocks = match serde_json::from_str::<Value>(content.get()) {
             Ok(Value::Array(blocks)) => blocks,
             Ok(Value::String(text)) => vec![text_block(&text)],
-            Ok(_) | Err(_) => {
-                return Err(StepError::new(
-                    ErrorClass::Permanent,
-                    "invalid_history",
-                    "a message of the earlier conversation cannot be read",
-                ));
-            }
+            Ok(_) | Err(_) => return Err(invalid_history("a message of the earlier conversation cannot be read")),
         };
-        let is_result = |block: &&Value| block["type"] == "tool_result";
-        let answered: HashSet<&str> = blocks
-            .iter()
-            .filter(is_result)
-            .filter_map(|b| b["tool_use_id"].as_str())
-            .collect();
-        let whole = self.owed.iter().all(|id| answered.contains(id.as_str())) && answered.len() == self.owed.len();
-        if whole && self.user.is_empty() {
+        let results = blocks.iter().take_while(|block| is_result(block)).count();
+        let (answers, rest) = blocks.split_at(results);
+        let is_sound = answers.iter().map(|block| &block["tool_use_id"]).eq(&self.owed)
+            && !rest.iter().any(|block| is_result(block) || is_blank(block))
+            && !blocks.is_empty();
+        if is_sound && self.user.is_empty() {
             self.owed.clear();
             self.messages.push(Message {
                 role: Role::User,
                 content: content.to_owned(),
             });
-            return Ok(());
+        } else {
+            self.user.extend(blocks.into_iter().filter(|block| !is_blank(block)));
         }
-        let owed = std::mem::take(&mut self.owed);
-        for id in &owed {
-            let given = blocks
-                .iter()
-                .filter(is_result)
-                .find(|block| block["tool_use_id"] == id.as_str());
-            self.user.push(
-                given
-                    .cloned()
-                    .unwrap_or_else(|| result_block(id, &error_outcome(&lost_call()))),
-            );
-        }
-        // A result that nobody asked for would be refused by the provider.
-        self.user
-            .extend(blocks.iter().filter(|block| !is_result(block)).cloned());
         Ok(())
     }
 
-    fn user_block(&mut self, block: Value) {
-        self.pay_owed();
-        self.user.push(block);
-    }
-
     fn turn(&mut self, journal: &Journal, turn: u32, reply: &ModelReply) {
-        if !is_empty(&reply.content) {
-            self.assistant(&reply.content);
+        let calls = self.assistant(&reply.content);
+        let stop_reason = reply.stop_reason.as_deref();
+        if calls.is_empty() && stop_reason != Some("pause_turn") {
+            self.user.push(text_block(GO_ON));
         }
-        let owed = std::mem::take(&mut self.owed);
-        if owed.is_empty() && reply.stop_reason.as_deref() != Some("pause_turn") {
-            self.user_block(text_block(GO_ON));
-        }
-        for (id, index) in owed.iter().zip(0..) {
-            let outcome = journal.call_step(turn, index).and_then(|step| match &step.body {
+        for (id, index) in calls.iter().zip(0..) {
+            let recorded = journal.call_step(turn, index).and_then(|step| match &step.body {
                 StepBody::Tool { outcome, .. } if step.state.has_ended() => outcome.clone(),
                 StepBody::Tool { .. } | StepBody::Model { .. } => None,
             });
-            let outcome = outcome.unwrap_or_else(|| error_outcome(&lost_call()));
+            let outcome = recorded.unwrap_or_else(|| {
+                error_outcome(&match stop_reason {
+                    Some("tool_use" | "end_turn") => lost_call(),
+                    other => cut_call(other),
+                })
+            });
             self.user.push(result_block(id, &outcome));
         }
     }
 
-    fn pay_owed(&mut self) {
-        for id in std::mem::take(&mut self.owed) {
-            self.user.push(result_block(&id, &error_outcome(&lost_call())));
-        }
-    }
-
+    /// One result for each call in the order asked, then the rest. A result that nobody asked for would be refused by the
+    /// provider and is left out.
     fn close_user(&mut self) {
-        self.pay_owed();
-        if self.user.is_empty() {
+        let (mut results, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.user).into_iter().partition(is_result);
+        let mut blocks = Vec::with_capacity(self.owed.len() + rest.len());
+        for id in std::mem::take(&mut self.owed) {
+            let given = results.iter().position(|block| block["tool_use_id"] == id.as_str());
+            blocks.push(match given {
+                Some(position) => results.swap_remove(position),
+                None => result_block(&id, &error_outcome(&lost_call())),
+            });
+        }
+        blocks.extend(rest);
+        if blocks.is_empty() {
             return;
         }
-        let blocks = std::mem::take(&mut self.user);
         if let Ok(content) = to_raw_value(&blocks) {
             self.messages.push(Message {
                 role: Role::User,
@@ -184,8 +181,59 @@ impl Draft {
     }
 }
 
-fn is_empty(content: &RawValue) -> bool {
-    serde_json::from_str::<Vec<&RawValue>>(content.get()).is_ok_and(|blocks| blocks.is_empty())
+/// An assistant message as the provider takes it back: without blank text, and not at all if nothing but thinking is
+/// left. Every block that is sent is the text it came as.
+fn sendable(content: &RawValue) -> Option<Cow<'_, RawValue>> {
+    #[derive(Deserialize)]
+    struct Shape {
+        #[serde(rename = "type")]
+        kind: String,
+        text: Option<String>,
+    }
+    if let Ok(text) = serde_json::from_str::<String>(content.get()) {
+        return (!text.trim().is_empty()).then_some(Cow::Borrowed(content));
+    }
+    let Ok(blocks) = serde_json::from_str::<Vec<&RawValue>>(content.get()) else {
+        return Some(Cow::Borrowed(content));
+    };
+    let shapes: Vec<Option<Shape>> = blocks
+        .iter()
+        .map(|block| serde_json::from_str(block.get()).ok())
+        .collect();
+    let is_kind = |shape: &Option<Shape>, kinds: &[&str]| {
+        shape
+            .as_ref()
+            .is_some_and(|shape| kinds.contains(&shape.kind.as_str()))
+    };
+    let is_blank = |shape: &Option<Shape>| {
+        let text = shape.as_ref().and_then(|shape| shape.text.as_deref());
+        is_kind(shape, &["text"]) && text.is_none_or(|text| text.trim().is_empty())
+    };
+    let says_something = |shape: &Option<Shape>| {
+        !is_blank(shape) && !is_kind(shape, &["thinking", "redacted_thinking"])
+    };
+    if !shapes.iter().any(says_something) {
+        return None;
+    }
+    if !shapes.iter().any(is_blank) {
+        return Some(Cow::Borrowed(content));
+    }
+    let kept: Vec<&&RawValue> = blocks
+        .iter()
+        .zip(&shapes)
+        .filter(|(_, shape)| !is_blank(shape))
+        .map(|(block, _)| block)
+        .collect();
+    Some(to_raw_value(&kept).map_or(Cow::Borrowed(content), Cow::Owned))
+}
+
+fn is_result(block: &Value) -> bool {
+    block["type"] == "tool_result"
+}
+
+/// Text that the provider would refuse.
+fn is_blank(block: &Value) -> bool {
+    block["type"] == "text" && block["text"].as_str().is_none_or(|text| text.trim().is_empty())
 }
 
 fn text_block(text: &str) -> Value {

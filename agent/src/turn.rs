@@ -7,6 +7,10 @@ use crate::error::{ErrorClass, StepError};
 use crate::journal::ModelReply;
 use crate::tool::ToolCall;
 use crate::wire::messages::{text_of, tool_calls};
+use std::collections::HashSet;
+
+#[cfg(test)]
+mod tests;
 
 /// Pauses of the provider's own tool loop that one run may send back in a row.
 pub const PAUSES_MAX: usize = 10;
@@ -45,6 +49,11 @@ pub fn read(agent: &Agent, turn: u32, reply: &ModelReply) -> Result<Turn, StepEr
                     "the model called tools although they were switched off",
                 )
                 .suggest("this was the last turn that limits.turns_max allows; raise it and start a new run"));
+            }
+            let mut ids = HashSet::new();
+            if !calls.iter().all(|call| ids.insert(call.id.as_str())) {
+                // Their results could not be told apart, and the provider would refuse them once the calls are made.
+                return Err(permanent("malformed_reply", "two calls of the reply have the same id"));
             }
             Ok(Turn::Calls(calls))
         }

@@ -9,4 +9,5 @@
 )]
 
 pub mod database;
+pub mod process;
 pub mod world;

@@ -9,13 +9,16 @@ use crate::lease::{DatabaseClock, Keeper, Lease, before_asking};
 use crate::worker::chain;
 use engine::transition::Control;
 use engine::waker::{Hint, Waker};
-use engine::{Attention, Claim, ClaimRuns, Claimed, Connect, EngineError, Registration, Release, RunId, WorkerId};
+use engine::{
+    Attention, Claim, ClaimRuns, Claimed, Connect, Engine, EngineError, Registration, Release, RunId, WorkerId,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -59,7 +62,9 @@ pub(crate) struct Session {
     held: Arc<AtomicUsize>,
     due: Arc<Notify>,
     attention: mpsc::Receiver<Vec<Attention>>,
-    next_poll: Duration,
+    next_poll: Instant,
+    /// Makes the keeper ask at once.
+    hurry: Arc<Notify>,
     /// The keeper and the listener end with the session.
     _helpers: JoinSet<()>,
 }
@@ -84,8 +89,13 @@ impl Session {
         let held = Arc::new(AtomicUsize::new(0));
         let (attention_sender, attention) = mpsc::channel(16);
         let mut helpers = JoinSet::new();
+        // The lease has a connection of its own: no amount of work may keep it waiting.
+        let lone = Connect {
+            connections_max: 1,
+            ..connect.clone()
+        };
         let keeper = Keeper {
-            engine: shared.engine.clone(),
+            engine: Engine::connect(&lone).await?,
             worker: id,
             duration: config.lease,
             idle_period: config.poll,
@@ -97,15 +107,13 @@ impl Session {
         helpers.spawn(keeper.keep());
         if config.notifications {
             let queues = config.queues.clone();
-            helpers.spawn(listen(
-                connect.clone(),
-                Listening {
-                    id,
-                    queues,
-                    due: Arc::clone(&due),
-                    hurry,
-                },
-            ));
+            let listening = Listening {
+                id,
+                queues,
+                due: Arc::clone(&due),
+                hurry: Arc::clone(&hurry),
+            };
+            helpers.spawn(listen(connect.clone(), listening));
         }
         info!(worker.id = %id, worker.name = %config.name, "worker {} is ready", config.name);
         Ok(Self {
@@ -121,7 +129,8 @@ impl Session {
             held,
             due,
             attention,
-            next_poll: Duration::ZERO,
+            next_poll: Instant::now(),
+            hurry,
             _helpers: helpers,
         })
     }
@@ -148,27 +157,27 @@ impl Session {
             Some(done) = self.drivers.join_next_with_id() => Event::Finished(done),
             Some(runs) = self.attention.recv() => Event::Attention(runs),
             () = self.due.notified(), if has_room => Event::Due,
-            () = tokio::time::sleep(self.next_poll) => Event::Due,
+            () = tokio::time::sleep_until(self.next_poll) => Event::Due,
         }
     }
 
     /// Wakes, takes back and claims what is due, and learns when to look again.
     async fn take_due(&mut self) {
-        self.next_poll = match self.upkeep_and_claim().await {
-            Ok(next) => next,
-            Err(error) => {
-                warn!(worker.id = %self.id, error = %chain(&error), "the database does not answer, claiming nothing");
-                AWAY_PERIOD
-            }
-        };
+        let next = self.upkeep_and_claim().await.unwrap_or_else(|error| {
+            warn!(worker.id = %self.id, error = %chain(&error), "the database does not answer, claiming nothing");
+            AWAY_PERIOD
+        });
+        self.next_poll = Instant::now() + next;
     }
 
     async fn upkeep_and_claim(&mut self) -> Result<Duration, EngineError> {
         let engine = self.shared.engine.clone();
         let poll = engine.poll(&self.config.queues, &self.kinds, &self.functions).await?;
-        if poll.wakeable {
-            engine.wake_runs().await?;
+        let mut next = poll.next_due.map_or(self.config.poll, |due| due.min(self.config.poll));
+        if poll.wakeable && !engine.wake_runs().await?.is_empty() {
             crash_point!("run.woken");
+            // There may be more than one batch.
+            next = SOONEST_POLL;
         }
         if poll.reclaimable {
             let reclaimed = engine.reclaim_runs().await?;
@@ -188,7 +197,6 @@ impl Session {
                 return Ok(Duration::ZERO);
             }
         }
-        let next = poll.next_due.map_or(self.config.poll, |due| due.min(self.config.poll));
         Ok(next.max(SOONEST_POLL))
     }
 
@@ -220,7 +228,10 @@ impl Session {
             .drivers
             .spawn(crate::drive::agent::drive(Arc::clone(&self.shared), held));
         self.driven.insert(task.id(), (claim, sender));
-        self.held.store(self.drivers.len(), Ordering::Relaxed);
+        if self.held.swap(self.drivers.len(), Ordering::Relaxed) == 0 {
+            // From now on the keeper asks more often.
+            self.hurry.notify_one();
+        }
     }
 
     /// A driver that panics gives its run back.

@@ -2,6 +2,7 @@
 //! model can read and act on. No tool ever sees an input that did not pass here. Start at [`InputSchema::check_input`].
 
 use crate::error::{ErrorClass, StepError};
+use crate::wire::messages::INVALID_JSON;
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::Value;
 
@@ -99,6 +100,13 @@ fn parse(text: &str) -> Result<Value, StepError> {
             invalid_input(format!("the input is {}, not a JSON object", kind(&input)))
                 .suggest("call the tool again with one JSON object that keeps its schema"),
         );
+    }
+    if input
+        .as_object()
+        .is_some_and(|object| object.len() == 1 && object.contains_key(INVALID_JSON))
+    {
+        return Err(invalid_input("the input did not arrive as valid JSON")
+            .suggest("call the tool again with one JSON object that keeps its schema"));
     }
     if let Some(path) = find_nul(&input) {
         let message = format!("{path}: holds the character U+0000, which cannot be stored or passed on");

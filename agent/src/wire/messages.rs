@@ -14,7 +14,9 @@ mod reply;
 mod request;
 
 pub use accumulator::{Accumulator, Progress};
-pub use failure::{ModelError, RETRY_AFTER_MAX, ResponseFacts, SPEND_CAP, broken_reply, classify};
+pub use failure::{
+    ModelError, ORGANIZATION_ON_HOLD, RETRY_AFTER_MAX, ResponseFacts, SPEND_CAP, broken_reply, classify,
+};
 pub use history::{HistoryError, history_messages};
 pub use reply::{complete_body, parse_reply, text_of, tool_calls};
 pub use request::{RequestParts, ToolChoice, ToolSpec, request_body};

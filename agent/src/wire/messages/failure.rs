@@ -188,7 +188,8 @@ fn judge(status: u16, api: Option<&ApiError>, message: String) -> StepError {
     }
 }
 
-const ORGANIZATION_ON_HOLD: &str = "model_organization_on_hold";
+/// Code of an error that says the organization is on hold: only a person can clear it.
+pub const ORGANIZATION_ON_HOLD: &str = "model_organization_on_hold";
 
 fn needs_person(code: &str) -> bool {
     code == SPEND_CAP || code == ORGANIZATION_ON_HOLD
