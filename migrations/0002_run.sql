@@ -65,6 +65,8 @@ create table longhaul.run (
     crashes             integer     not null default 0,
     resumed_fence       bigint      not null default 0,
     paused_at           timestamptz,
+    paused_by           text,
+    pause_reason        text,
     cancel_requested_at timestamptz,
     cancel_requested_by text,
     cancel_reason       text,
@@ -87,6 +89,7 @@ create table longhaul.run (
 ) with (fillfactor = 80);
 
 create index run_claim_idx on longhaul.run (queue, priority, due_at, id) where state = 'queued' and paused_at is null;
+create index run_suspect_idx on longhaul.run (queue, due_at) where state = 'queued' and paused_at is null and crashes >= 2;
 create index run_due_idx on longhaul.run (due_at) where state in ('queued', 'waiting');
 create index run_held_idx on longhaul.run (worker_id) where worker_id is not null;
 create index run_list_idx on longhaul.run (tenant, id);

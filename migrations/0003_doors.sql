@@ -189,8 +189,54 @@ begin
 end
 $$;
 
--- Lets a failed run, or one that waits for a person, go on: every recorded result is kept, what failed goes on as a new
--- step. A run with an at_most_once call of unknown outcome is refused: only a decision about that call may end the doubt.
+-- Stops work on a run for a while: it is not claimed, woken or driven on until it is resumed. What is out is waited
+-- for and recorded. Answers with the state that it left. Asking twice changes nothing.
+create function longhaul.pause_run(
+    run_id uuid,
+    reason text    default null,
+    actor  text    default null,
+    notify boolean default true
+)
+returns text
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    found_run longhaul.run;
+begin
+    select run.* into found_run from longhaul.run where run.id = pause_run.run_id for no key update;
+    if not found then
+        perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
+    end if;
+    if found_run.ended_at is not null then
+        perform longhaul.refuse('LH409', 'run_has_ended', format('run %s has already %s', run_id, found_run.state));
+    end if;
+    if found_run.paused_at is not null then
+        return found_run.state;
+    end if;
+    -- The holder of a running one writes the event when it gives the run back.
+    if found_run.state <> 'running' then
+        insert into longhaul.event (run_id, seq, kind, fence, data)
+        values (run_id, found_run.event_seq + 1, 'run.paused', found_run.fence,
+            json_build_object('by', coalesce(actor, session_user), 'reason', reason));
+    end if;
+    update longhaul.run
+    set paused_at    = now(),
+        paused_by    = coalesce(actor, session_user),
+        pause_reason = reason,
+        wakes        = run.wakes + 1,
+        event_seq    = run.event_seq + (run.state <> 'running')::integer
+    where run.id = pause_run.run_id;
+    if notify and found_run.state = 'running' then
+        perform pg_notify('longhaul_changed', found_run.worker_id::text);
+    end if;
+    return found_run.state;
+end
+$$;
+
+-- Lets a paused run go on where it was, and a failed one, or one that waits for a person, begin again where it stopped:
+-- every recorded result is kept, what failed goes on as a new step. A run with an at_most_once call of unknown outcome
+-- is refused: only a decision about that call may end the doubt. Answers with the state that it left.
 create function longhaul.resume_run(
     run_id uuid,
     reason text    default null,
@@ -204,16 +250,39 @@ as $$
 declare
     found_run    longhaul.run;
     unknown_step longhaul.step;
+    stopped      boolean;
 begin
     select run.* into found_run from longhaul.run where run.id = resume_run.run_id for no key update;
     if not found then
         perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
     end if;
-    if found_run.state <> 'failed' and found_run.waiting_for is distinct from 'approval' then
+    stopped := found_run.state = 'failed' or found_run.waiting_for is not distinct from 'approval';
+    if found_run.paused_at is null and not stopped then
         perform longhaul.refuse('LH409', 'not_resumable',
-            format('run %s is %s: only a failed run, or one that waits for a person, is resumed', run_id,
+            format('run %s is %s: only a paused run, a failed one, or one that waits for a person, is resumed', run_id,
                 found_run.state || coalesce(' for a ' || found_run.waiting_for, '')));
     end if;
+
+    -- A pause is lifted first; what a paused run had been waiting for, it still waits for.
+    if found_run.paused_at is not null then
+        if found_run.state <> 'running' then
+            insert into longhaul.event (run_id, seq, kind, fence, data)
+            values (run_id, found_run.event_seq + 1, 'run.resumed', found_run.fence,
+                json_build_object('by', coalesce(actor, session_user), 'reason', reason, 'from', 'paused'));
+        end if;
+        update longhaul.run
+        set paused_at    = null,
+            paused_by    = null,
+            pause_reason = null,
+            wakes        = run.wakes + 1,
+            event_seq    = run.event_seq + (run.state <> 'running')::integer
+        where run.id = resume_run.run_id;
+        if notify and found_run.state in ('queued', 'waiting') then
+            perform pg_notify('longhaul_due', found_run.queue);
+        end if;
+        return found_run.state;
+    end if;
+
     select step.*
     into unknown_step
     from longhaul.step

@@ -5,7 +5,7 @@ select
     run.id as run_id, run.tenant, run.requester, run.labels, run.kind, run.agent,
     agent_version.version as agent_version, run.queue, run.priority, run.state, run.waiting_for, run.wait_reason,
     run.due_at, run.deadline_at, worker.name as worker, run.fence, run.crashes, run.cancel_requested_at,
-    run.cancel_requested_by, run.cancel_reason, run.paused_at, run.created_at, run.started_at, run.ended_at,
+    run.cancel_requested_by, run.cancel_reason, run.paused_at, run.paused_by, run.created_at, run.started_at, run.ended_at,
     longhaul.safe_jsonb(run.input) as input, longhaul.safe_jsonb(run.result) as result,
     longhaul.safe_jsonb(run.error) as error
 from longhaul.run

@@ -20,7 +20,7 @@ pub use error::EngineError;
 pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
 pub use transition::{
     Applied, ApplyAgent, Attention, Cancelled, ClaimRuns, Claimed, Control, Ending, EventWrite, LiveLease, Park,
-    Reclaimed, Recorded, Registration, Release, StartRun, Started, StepBegin, StepChange, StepWrites,
+    Reclaimed, Recorded, Registration, Release, StartRun, Started, StepBegin, StepChange, StepWrites, Which,
 };
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};

@@ -18,3 +18,7 @@ pub const CLAIM_BATCH_MAX: u32 = 50;
 pub const UPKEEP_BATCH_MAX: i64 = 100;
 /// Rows of one page of a list.
 pub const PAGE_ROWS_MAX: i64 = 200;
+/// Crashes since its last recorded result after which a run is parked for a person: by then it is the likely cause.
+pub const CRASHES_MAX: i32 = 5;
+/// Crashes after which a run is driven alone in its worker, so that it takes no other run down with it.
+pub const CRASHES_ALONE: i32 = 2;

@@ -15,7 +15,7 @@ mod release_run;
 mod wake_runs;
 
 pub use agent::{Applied, ApplyAgent};
-pub use claim_runs::{ClaimRuns, Claimed};
+pub use claim_runs::{ClaimRuns, Claimed, Which};
 pub use doors::{Cancelled, StartRun, Started};
 pub use finish_run::Ending;
 pub use lease::{Attention, LiveLease, Registration};

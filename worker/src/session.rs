@@ -10,7 +10,7 @@ use crate::worker::chain;
 use engine::transition::Control;
 use engine::waker::{Hint, Waker};
 use engine::{
-    Attention, Claim, ClaimRuns, Claimed, Connect, Engine, EngineError, Registration, Release, RunId, WorkerId,
+    Attention, Claim, ClaimRuns, Claimed, Connect, Engine, EngineError, Registration, Release, RunId, Which, WorkerId,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,6 +56,8 @@ pub(crate) struct Session {
     functions: Vec<String>,
     lease: Lease,
     drain: CancellationToken,
+    /// Whether the run being driven must have the worker to itself.
+    alone: bool,
     drivers: JoinSet<()>,
     /// What each task drives, and how to tell it of a change.
     driven: HashMap<Id, (Claim, watch::Sender<Control>)>,
@@ -124,6 +126,7 @@ impl Session {
             functions,
             lease,
             drain: CancellationToken::new(),
+            alone: false,
             drivers: JoinSet::new(),
             driven: HashMap::new(),
             held,
@@ -149,7 +152,7 @@ impl Session {
     }
 
     async fn next_event(&mut self, shutdown: &CancellationToken) -> Event {
-        let has_room = self.drivers.len() < self.config.runs_max;
+        let has_room = !self.alone && self.drivers.len() < self.config.runs_max;
         tokio::select! {
             biased;
             () = self.lease.lost.cancelled() => Event::LeaseLost,
@@ -185,29 +188,45 @@ impl Session {
                 warn!(worker.id = %worker, worker.name = %name, "worker {name} is gone, taking back what it held");
             }
         }
-        let room = self.config.runs_max.saturating_sub(self.drivers.len());
-        if room > 0 && (poll.wakeable || poll.reclaimable || poll.claimable) {
-            let batch = u32::try_from(room).unwrap_or(u32::MAX);
-            let claimed = engine.claim_runs(self.wanted(batch)).await?;
-            if !claimed.is_empty() {
-                crash_point!("run.claimed");
-                for run in claimed {
-                    self.start(run);
-                }
-                return Ok(Duration::ZERO);
+        if poll.suspect && self.drivers.is_empty() {
+            self.alone = self.claim(Which::Suspect).await?;
+            if self.alone {
+                return Ok(next.max(SOONEST_POLL));
             }
         }
-        Ok(next.max(SOONEST_POLL))
+        if (poll.wakeable || poll.reclaimable || poll.claimable) && self.claim(Which::Ordinary).await? {
+            next = Duration::ZERO;
+        }
+        Ok(if next.is_zero() { next } else { next.max(SOONEST_POLL) })
     }
 
-    fn wanted(&self, batch: u32) -> ClaimRuns<'_> {
-        ClaimRuns {
+    /// Claims as many runs as there is room for; whether there were any.
+    async fn claim(&mut self, which: Which) -> Result<bool, EngineError> {
+        let room = if self.alone {
+            0
+        } else {
+            self.config.runs_max.saturating_sub(self.drivers.len())
+        };
+        if room == 0 {
+            return Ok(false);
+        }
+        let wanted = ClaimRuns {
             worker: self.id,
-            batch,
+            batch: u32::try_from(room).unwrap_or(u32::MAX),
             queues: &self.config.queues,
             kinds: &self.kinds,
             functions: &self.functions,
+            which,
+        };
+        let claimed = self.shared.engine.claim_runs(wanted).await?;
+        if claimed.is_empty() {
+            return Ok(false);
         }
+        crash_point!("run.claimed");
+        for run in claimed {
+            self.start(run);
+        }
+        Ok(true)
     }
 
     fn start(&mut self, claimed: Claimed) {
@@ -241,6 +260,7 @@ impl Session {
             Err(broken) => broken.id(),
         };
         let driven = self.driven.remove(&id);
+        self.alone &= !self.drivers.is_empty();
         self.held.store(self.drivers.len(), Ordering::Relaxed);
         if let (Err(broken), Some((claim, _))) = (done, driven) {
             error!(run.id = %claim.run, error = %broken, "the driver of run {} broke, giving the run back", claim.run);

@@ -14,6 +14,8 @@ pub struct Poll {
     pub reclaimable: bool,
     /// A run that this worker can drive is due.
     pub claimable: bool,
+    /// A run is due that must be driven alone.
+    pub suspect: bool,
     /// From now to the next instant at which a run falls due or a lease ends.
     pub next_due: Option<Duration>,
 }
@@ -80,6 +82,7 @@ impl Engine {
             wakeable: row.wakeable,
             reclaimable: row.reclaimable,
             claimable: row.claimable,
+            suspect: row.suspect,
             next_due: row
                 .next_due_ms
                 .map(|ms| Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).unwrap_or_default()),

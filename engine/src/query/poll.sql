@@ -1,4 +1,5 @@
 -- What an idle worker wants to know, in one statement: is there something to wake, take back or claim, and when next.
+-- The 2 is limits::CRASHES_ALONE, written out so that run_suspect_idx serves.
 select
     exists (
         select from longhaul.run
@@ -24,7 +25,18 @@ select
           and run.due_at <= coalesce($4::timestamptz, now())
           and run.kind = any ($2)
           and run.functions <@ $3
+          and run.crashes < 2
     ) as "claimable!",
+    exists (
+        select from longhaul.run
+        where run.queue = any ($1)
+          and run.state = 'queued'
+          and run.paused_at is null
+          and run.due_at <= coalesce($4::timestamptz, now())
+          and run.kind = any ($2)
+          and run.functions <@ $3
+          and run.crashes >= 2
+    ) as "suspect!",
     (extract(epoch from least(
         (
             select run.due_at

@@ -1,6 +1,6 @@
 //! Takes due runs for a worker.
 
-use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, RunId, WorkerId};
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, RunId, WorkerId, limits};
 use chrono::{DateTime, Utc};
 
 /// Who claims, and what it can drive.
@@ -16,6 +16,17 @@ pub struct ClaimRuns<'a> {
     pub kinds: &'a [String],
     /// Functions that it has.
     pub functions: &'a [String],
+    /// Which runs.
+    pub which: Which,
+}
+
+/// Which runs a claim takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that may be driven beside others.
+    Ordinary,
+    /// One that lost several workers since its last result: driven alone.
+    Suspect,
 }
 
 /// A claimed run with everything that its driver needs besides its steps.
@@ -75,7 +86,10 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn claim_runs(&self, wanted: ClaimRuns<'_>) -> Result<Vec<Claimed>, EngineError> {
-        let batch = i64::from(wanted.batch.min(crate::limits::CLAIM_BATCH_MAX));
+        let batch = match wanted.which {
+            Which::Ordinary => i64::from(wanted.batch.min(limits::CLAIM_BATCH_MAX)),
+            Which::Suspect => 1,
+        };
         let rows = sqlx::query_file_as!(
             Row,
             "src/transition/claim_runs.sql",
@@ -85,6 +99,8 @@ impl Engine {
             wanted.kinds,
             wanted.functions,
             self.at(),
+            wanted.which == Which::Suspect,
+            limits::CRASHES_ALONE,
         )
         .fetch_all(&self.pool)
         .await?;

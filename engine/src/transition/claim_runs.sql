@@ -1,4 +1,5 @@
 -- Takes due runs that this worker can drive, by priority, then due time. The fence shuts out whoever held them before.
+-- Runs that may have killed their workers are taken one at a time, by a worker that drives nothing else ($7).
 with due as (
     select run.id
     from longhaul.run
@@ -8,6 +9,7 @@ with due as (
       and run.due_at <= coalesce($6::timestamptz, now())
       and run.kind = any ($4)
       and run.functions <@ $5
+      and (run.crashes >= $8) = $7
     order by run.priority, run.due_at, run.id
     limit $2
     for no key update skip locked

@@ -133,7 +133,18 @@ impl Engine {
         })
     }
 
-    /// Lets a failed run, or one that waits for a person, go on.
+    /// Stops work on a run until it is resumed.
+    ///
+    /// # Errors
+    /// Refusals `no_such_run` and `run_has_ended`.
+    pub async fn pause_run(&self, run: RunId, reason: Option<&str>, actor: Option<&str>) -> Result<(), EngineError> {
+        sqlx::query_file_scalar!("src/transition/pause_run.sql", run.0, reason, actor)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Lets a paused run, a failed one, or one that waits for a person, go on.
     ///
     /// # Errors
     /// Refusals `no_such_run`, `not_resumable` and `unknown_outcome`.

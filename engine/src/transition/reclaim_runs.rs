@@ -29,7 +29,7 @@ impl Engine {
             .fetch_all(&mut *transaction)
             .await?;
         let ids: Vec<uuid::Uuid> = abandoned.iter().map(|run| run.0).collect();
-        let runs = sqlx::query_file_scalar!("src/transition/reclaim_runs.sql", &ids, self.at())
+        let runs = sqlx::query_file_scalar!("src/transition/reclaim_runs.sql", &ids, self.at(), limits::CRASHES_MAX)
             .fetch_all(&mut *transaction)
             .await?;
         transaction.commit().await?;

@@ -1,6 +1,6 @@
 //! Gives a run back to its queue.
 
-use crate::{Claim, Engine, EngineError};
+use crate::{Claim, Engine, EngineError, limits};
 
 /// Why a run is given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,8 @@ impl Engine {
             claim.worker.0,
             why.as_str(),
             self.at(),
-            why == Release::DriverBroke,
+            i32::from(why == Release::DriverBroke),
+            limits::CRASHES_MAX,
         )
         .fetch_optional(&self.pool)
         .await?;

@@ -1,18 +1,25 @@
--- Gives a run back to its queue, due at once. A shutdown is not a crash; a driver that broke is, and its run waits a
--- second, so that it does not go round and round.
+-- Gives a run back to its queue, due at once. A shutdown or a pause is no crash. A driver that broke is one: its run waits
+-- a second, so that it does not go round and round, and is parked for a person when it has broken too often.
 with released as (
     update longhaul.run
-    set state     = 'queued',
-        due_at    = coalesce($6::timestamptz, now()) + make_interval(secs => $7::boolean::integer),
-        crashes   = run.crashes + $7::boolean::integer,
-        worker_id = null,
-        event_seq = $3 + 1
+    set state       = case when run.crashes + $7::integer < $8 then 'queued' else 'waiting' end,
+        waiting_for = case when run.crashes + $7::integer < $8 then null else 'approval' end,
+        wait_reason = case when run.crashes + $7::integer < $8 then null else 'crashes' end,
+        due_at      = case when run.crashes + $7::integer < $8
+                           then coalesce($6::timestamptz, now()) + make_interval(secs => $7) end,
+        crashes     = run.crashes + $7::integer,
+        worker_id   = null,
+        event_seq   = $3 + 1
     where run.id = $1
       and run.fence = $2
       and run.state = 'running'
-    returning run.id
+    returning run.id, run.paused_by, run.pause_reason
 )
 insert into longhaul.event (run_id, seq, kind, worker_id, fence, at, data)
-select released.id, $3 + 1, 'run.released', $4, $2, coalesce($6::timestamptz, now()), json_build_object('why', $5::text)
+select
+    released.id, $3 + 1, case when $5 = 'paused' then 'run.paused' else 'run.released' end, $4, $2,
+    coalesce($6::timestamptz, now()),
+    case when $5 = 'paused' then json_build_object('by', released.paused_by, 'reason', released.pause_reason)
+         else json_build_object('why', $5::text) end
 from released
 returning event.seq
