@@ -6,6 +6,8 @@
 pub mod definition;
 pub mod effect;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod journal;
 pub mod next_action;
 pub mod tool;

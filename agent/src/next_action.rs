@@ -220,13 +220,15 @@ fn at_the_deadline(journal: &Journal) -> Action {
         .filter(|step| matches!(step.state, StepState::Waiting | StepState::Interrupted))
         .map(|step| {
             let in_doubt = step.maybe_applied || step.state == StepState::Interrupted;
-            match effect(step) {
-                Effect::AtMostOnce if in_doubt => lost_track(step),
-                effect => Move::GiveUp {
-                    seq: step.seq,
-                    unknown: (in_doubt && effect == Effect::Idempotent).then_some(UnknownReason::RetriesExhausted),
-                    error: error(),
-                },
+            let unknown = match effect(step) {
+                Effect::AtMostOnce if in_doubt => return lost_track(step),
+                Effect::Idempotent if in_doubt => Some(UnknownReason::RetriesExhausted),
+                Effect::ReadOnly | Effect::Idempotent | Effect::AtMostOnce => None,
+            };
+            Move::GiveUp {
+                seq: step.seq,
+                unknown,
+                error: error(),
             }
         })
         .collect();
@@ -329,7 +331,9 @@ fn count_turns(agent: &Agent, journal: &Journal, wanted: fn(&Turn) -> bool) -> u
 fn after_calls(agent: &Agent, journal: &Journal, (answered, calls): (Answered<'_>, &[ToolCall])) -> Action {
     let turn = answered.model.turn;
     // The calls of a turn are recorded together, right after its reply.
-    let is_recorded = (0..).take(calls.len()).any(|index| journal.call_step(turn, index).is_some())
+    let is_recorded = (0..)
+        .take(calls.len())
+        .any(|index| journal.call_step(turn, index).is_some())
         || !journal.is_dense_from(answered.model.seq);
     let moves: Vec<Move> = calls
         .iter()

@@ -201,17 +201,14 @@ fn sendable(content: &RawValue) -> Option<Cow<'_, RawValue>> {
         .map(|block| serde_json::from_str(block.get()).ok())
         .collect();
     let is_kind = |shape: &Option<Shape>, kinds: &[&str]| {
-        shape
-            .as_ref()
-            .is_some_and(|shape| kinds.contains(&shape.kind.as_str()))
+        shape.as_ref().is_some_and(|shape| kinds.contains(&shape.kind.as_str()))
     };
     let is_blank = |shape: &Option<Shape>| {
         let text = shape.as_ref().and_then(|shape| shape.text.as_deref());
         is_kind(shape, &["text"]) && text.is_none_or(|text| text.trim().is_empty())
     };
-    let says_something = |shape: &Option<Shape>| {
-        !is_blank(shape) && !is_kind(shape, &["thinking", "redacted_thinking"])
-    };
+    let says_something =
+        |shape: &Option<Shape>| !is_blank(shape) && !is_kind(shape, &["thinking", "redacted_thinking"]);
     if !shapes.iter().any(says_something) {
         return None;
     }

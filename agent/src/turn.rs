@@ -42,6 +42,10 @@ pub fn tools_off(agent: &Agent, turn: u32) -> bool {
 pub fn read(agent: &Agent, turn: u32, reply: &ModelReply) -> Result<Turn, StepError> {
     let calls = tool_calls(&reply.content);
     match reply.stop_reason.as_deref() {
+        // Their results could not be told apart, and the provider would refuse them once the calls are made.
+        Some("tool_use" | "end_turn" | "stop_sequence" | "pause_turn") if has_twins(&calls) => {
+            Err(permanent("malformed_reply", "two calls of the reply have the same id"))
+        }
         Some("tool_use" | "end_turn") if !calls.is_empty() => {
             if tools_off(agent, turn) {
                 return Err(permanent(
@@ -49,11 +53,6 @@ pub fn read(agent: &Agent, turn: u32, reply: &ModelReply) -> Result<Turn, StepEr
                     "the model called tools although they were switched off",
                 )
                 .suggest("this was the last turn that limits.turns_max allows; raise it and start a new run"));
-            }
-            let mut ids = HashSet::new();
-            if !calls.iter().all(|call| ids.insert(call.id.as_str())) {
-                // Their results could not be told apart, and the provider would refuse them once the calls are made.
-                return Err(permanent("malformed_reply", "two calls of the reply have the same id"));
             }
             Ok(Turn::Calls(calls))
         }
@@ -88,6 +87,11 @@ pub fn read(agent: &Agent, turn: u32, reply: &ModelReply) -> Result<Turn, StepEr
         )
         .suggest("look at the reply; resume the run to call the model again, or cancel it")),
     }
+}
+
+fn has_twins(calls: &[ToolCall]) -> bool {
+    let mut ids = HashSet::new();
+    !calls.iter().all(|call| ids.insert(call.id.as_str()))
 }
 
 fn permanent(code: &str, message: impl Into<String>) -> StepError {

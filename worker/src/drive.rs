@@ -2,6 +2,7 @@
 
 pub mod agent;
 
+use crate::announcer::Announcer;
 use crate::lease::{DatabaseClock, Lease};
 use crate::model::ModelClient;
 use crate::tool::ToolBox;
@@ -27,6 +28,7 @@ pub struct Shared {
     pub(crate) tools: ToolBox,
     pub(crate) worker_name: String,
     pub(crate) drain_grace: Duration,
+    pub(crate) announcer: Announcer,
     versions: Mutex<HashMap<AgentVersionId, Arc<Version>>>,
 }
 
@@ -57,7 +59,16 @@ impl Shared {
             tools,
             worker_name,
             drain_grace,
+            announcer: Announcer::default(),
             versions: Mutex::default(),
+        }
+    }
+
+    /// The same, telling followers of new events.
+    pub(crate) fn announcing(self) -> Self {
+        Self {
+            announcer: Announcer::new(),
+            ..self
         }
     }
 

@@ -3,6 +3,7 @@
 //! A worker can vanish at any instruction: whatever it was about to do is recorded before it does it, and another worker
 //! goes on from what was committed. Start at [`worker::Worker::run`].
 
+mod announcer;
 pub mod config;
 mod crash_point;
 pub mod drive;

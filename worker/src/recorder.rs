@@ -3,8 +3,10 @@
 //! After a lost reply nobody knows whether a statement was committed. The run's lock is taken first, so that a statement
 //! still running on the dead connection has ended, and then the number of the last event tells.
 
+use crate::drive::Shared;
 use engine::transition::Control;
 use engine::{Claim, Engine, EngineError, EventWrite, Recorded, StepBegin, StepChange, StepWrites};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -29,6 +31,7 @@ pub(crate) enum Written {
 /// Writes for one claimed run, and numbers its events.
 #[derive(Debug)]
 pub(crate) struct Recorder {
+    pub(crate) shared: Arc<Shared>,
     pub(crate) engine: Engine,
     pub(crate) claim: Claim,
     pub(crate) event_seq: i32,
@@ -98,6 +101,7 @@ impl Recorder {
     fn written(&mut self, last: i32, writes: &StepWrites, control: Control) -> Written {
         self.event_seq = last;
         self.crashed_before &= !writes.has_result;
+        self.shared.announcer.tell([self.claim.run]);
         Written::Now(control)
     }
 

@@ -177,16 +177,21 @@ impl Session {
         let engine = self.shared.engine.clone();
         let poll = engine.poll(&self.config.queues, &self.kinds, &self.functions).await?;
         let mut next = poll.next_due.map_or(self.config.poll, |due| due.min(self.config.poll));
-        if poll.wakeable && !engine.wake_runs().await?.is_empty() {
-            crash_point!("run.woken");
-            // There may be more than one batch.
-            next = SOONEST_POLL;
+        if poll.wakeable {
+            let woken = engine.wake_runs().await?;
+            if !woken.is_empty() {
+                crash_point!("run.woken");
+                // There may be more than one batch.
+                next = SOONEST_POLL;
+                self.shared.announcer.tell(woken);
+            }
         }
         if poll.reclaimable {
             let reclaimed = engine.reclaim_runs().await?;
             for (worker, name) in &reclaimed.workers {
                 warn!(worker.id = %worker, worker.name = %name, "worker {name} is gone, taking back what it held");
             }
+            self.shared.announcer.tell(reclaimed.runs);
         }
         if poll.suspect && self.drivers.is_empty() {
             self.alone = self.claim(Which::Suspect).await?;
@@ -223,6 +228,7 @@ impl Session {
             return Ok(false);
         }
         crash_point!("run.claimed");
+        self.shared.announcer.tell(claimed.iter().map(|run| run.claim.run));
         for run in claimed {
             self.start(run);
         }

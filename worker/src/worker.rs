@@ -10,6 +10,7 @@ use crate::tool::{Functions, ToolBox};
 use engine::{Connect, Engine, EngineError};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -92,7 +93,11 @@ impl Worker {
             }
         }
         let names = (self.config.name.clone(), self.config.drain_grace);
-        let shared = Arc::new(Shared::new(engine, models, tools, names));
+        let shared = Shared::new(engine, models, tools, names);
+        let shared = Arc::new(if self.config.notifications { shared.announcing() } else { shared });
+        let mut helpers = JoinSet::new();
+        let (announcing, connect) = (Arc::clone(&shared), self.connect.clone());
+        helpers.spawn(async move { announcing.announcer.announce(connect).await });
         while !shutdown.is_cancelled() {
             match Session::open(&self.connect, &self.config, Arc::clone(&shared)).await {
                 Ok(session) => match session.run(&shutdown).await {
@@ -102,6 +107,7 @@ impl Worker {
                 Err(error) => patience.after(error).await?,
             }
         }
+        shared.announcer.finish(&shared.engine).await;
         shared.engine.close().await;
         Ok(())
     }

@@ -54,6 +54,8 @@ pub(crate) async fn drive(shared: Arc<Shared>, held: Held) {
             error!(error = %chain(&broken), "run {} cannot be driven, giving it back", claim.run);
             give_back_broken(&shared, &claim).await;
         }
+        // It was parked, ended or given back.
+        shared.announcer.tell([claim.run]);
     }
     .instrument(span)
     .await;

@@ -122,7 +122,7 @@ impl Driver {
             horizon_passed: self.horizon_passed(&step, due_at),
         };
         // A spend cap does not pass by itself within any horizon: a person must act.
-        let judged = if error.code == SPEND_CAP {
+        let judged = if error.code == SPEND_CAP && matches!(step.body, StepBody::Model { .. }) {
             Verdict::Failed
         } else {
             verdict(effect(&step), error.class, known_not_applied, attempts)

@@ -23,6 +23,7 @@ impl Driver {
             drain,
         } = held;
         let recorder = Recorder {
+            shared: Arc::clone(&shared),
             engine: shared.engine.clone(),
             claim: claimed.claim,
             event_seq: claimed.event_seq,
