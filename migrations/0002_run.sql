@@ -90,7 +90,9 @@ create table longhaul.run (
 
 create index run_claim_idx on longhaul.run (queue, priority, due_at, id) where state = 'queued' and paused_at is null;
 create index run_suspect_idx on longhaul.run (queue, due_at) where state = 'queued' and paused_at is null and crashes >= 2;
-create index run_due_idx on longhaul.run (due_at) where state in ('queued', 'waiting');
+create index run_due_idx on longhaul.run (due_at) where state = 'queued' and paused_at is null;
+create index run_wake_idx on longhaul.run (due_at)
+    where state = 'waiting' and paused_at is null and due_at is not null;
 create index run_held_idx on longhaul.run (worker_id) where worker_id is not null;
 create index run_list_idx on longhaul.run (tenant, id);
 
@@ -122,6 +124,7 @@ create table longhaul.step (
     fence              bigint      not null,
     due_at             timestamptz,
     created_at         timestamptz not null,
+    budget_from        timestamptz not null,
     attempt_started_at timestamptz,
     attempt_ended_at   timestamptz,
     ended_at           timestamptz,

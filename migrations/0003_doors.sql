@@ -28,6 +28,9 @@ declare
     new_history  json := longhaul.admit('history', history, 16777216);
     earlier      record;
 begin
+    kind := coalesce(kind, 'agent');
+    priority := coalesce(priority, 100);
+    labels := coalesce(labels, '{}');
     if kind <> 'agent' then
         perform longhaul.refuse('LH422', 'unknown_kind', format('kind %L is not known', kind),
             'this release drives runs of the kind agent');
@@ -60,13 +63,14 @@ begin
         values (tenant, longhaul.digest(idempotency_key), run_id)
         on conflict do nothing;
         if not found then
-            select run.id, run.agent, run.input
+            select run.id, run.agent, run.input, run.history
             into earlier
             from longhaul.run_key
             join longhaul.run on run.id = run_key.run_id
             where run_key.tenant = start_run.tenant
               and run_key.key_digest = longhaul.digest(idempotency_key);
-            if earlier.agent is distinct from agent or earlier.input::jsonb <> new_input::jsonb then
+            if earlier.agent is distinct from agent or earlier.input::jsonb <> new_input::jsonb
+                or earlier.history::jsonb is distinct from new_history::jsonb then
                 perform longhaul.refuse('LH409', 'key_reused',
                     format('key %L started run %s with another agent or input', idempotency_key, earlier.id),
                     'use a new key for a new run');
@@ -100,11 +104,77 @@ begin
     insert into longhaul.event (run_id, seq, kind, fence, data)
     values (run_id, 1, 'run.started', 0, json_build_object(
         'agent', agent, 'version', version.version, 'requester', coalesce(requester, session_user), 'queue', queue,
-        'nul_replaced', input::text is distinct from new_input::text));
+        'nul_replaced', coalesce(input, 'null')::text <> new_input::text));
     created := true;
     if notify then
         perform pg_notify('longhaul_due', queue);
+        perform pg_notify('longhaul_event', run_id::text);
     end if;
+end
+$$;
+
+-- Starts many runs or none. Each of `runs` is an object with the names of start_run's arguments, but for the payloads:
+-- these stand beside it, in the same order. A refusal names the item, counted from 0, as its detail.
+create function longhaul.start_runs(
+    runs      json,
+    inputs    json[],
+    histories json[]  default '{}',
+    tenant    text    default 'default',
+    notify    boolean default true
+)
+returns table (item integer, run_id uuid, created boolean)
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    wanted       record;
+    queues       text[] := '{}';
+    refused      text;
+    refused_code text;
+    refused_hint text;
+    sentence     text;
+begin
+    -- By key: two batches with the same keys wait for each other and do not deadlock.
+    for wanted in
+        select given.*
+        from rows from (json_to_recordset(runs) as (
+            agent text, queue text, priority integer, due_at timestamptz, deadline_at timestamptz, requester text,
+            labels jsonb, idempotency_key text
+        )) with ordinality as given (
+            agent, queue, priority, due_at, deadline_at, requester, labels, idempotency_key, place)
+        order by given.idempotency_key, given.place
+    loop
+        item := wanted.place - 1;
+        select started.run_id, started.created
+        into run_id, created
+        from longhaul.start_run(
+            agent           => wanted.agent,
+            input           => coalesce(inputs[wanted.place], '{}'),
+            queue           => coalesce(wanted.queue, 'default'),
+            priority        => coalesce(wanted.priority, 100),
+            due_at          => wanted.due_at,
+            deadline_at     => wanted.deadline_at,
+            requester       => wanted.requester,
+            tenant          => tenant,
+            labels          => coalesce(wanted.labels, '{}'),
+            idempotency_key => wanted.idempotency_key,
+            history         => histories[wanted.place],
+            notify          => false
+        ) as started;
+        if created and coalesce(wanted.queue, 'default') <> all (queues) then
+            queues := queues || coalesce(wanted.queue, 'default');
+        end if;
+        return next;
+    end loop;
+    if notify then
+        perform pg_notify('longhaul_due', named.queue) from unnest(queues) as named (queue);
+    end if;
+exception when others then
+    get stacked diagnostics
+        refused = returned_sqlstate, refused_code = constraint_name, refused_hint = pg_exception_hint,
+        sentence = message_text;
+    raise exception using
+        errcode = refused, constraint = refused_code, message = sentence, hint = refused_hint, detail = item::text;
 end
 $$;
 
@@ -185,6 +255,9 @@ begin
         cancel_requested_by = coalesce(actor, session_user),
         cancel_reason       = reason
     where run.id = cancel_run.run_id;
+    if notify then
+        perform pg_notify('longhaul_event', run_id::text);
+    end if;
     return 'cancelled';
 end
 $$;
@@ -229,6 +302,8 @@ begin
     where run.id = pause_run.run_id;
     if notify and found_run.state = 'running' then
         perform pg_notify('longhaul_changed', found_run.worker_id::text);
+    elsif notify then
+        perform pg_notify('longhaul_event', run_id::text);
     end if;
     return found_run.state;
 end
@@ -279,6 +354,7 @@ begin
         where run.id = resume_run.run_id;
         if notify and found_run.state in ('queued', 'waiting') then
             perform pg_notify('longhaul_due', found_run.queue);
+            perform pg_notify('longhaul_event', run_id::text);
         end if;
         return found_run.state;
     end if;
@@ -317,6 +393,7 @@ begin
     where run.id = resume_run.run_id;
     if notify then
         perform pg_notify('longhaul_due', found_run.queue);
+        perform pg_notify('longhaul_event', run_id::text);
     end if;
     return 'queued';
 end

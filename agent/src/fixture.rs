@@ -122,7 +122,7 @@ pub(crate) fn step(seq: u32, turn: u32, state: StepState, body: StepBody) -> Ste
         attempt: 1,
         attempts_max: 3,
         maybe_applied: false,
-        created_at: at(0),
+        budget_from: at(0),
         due_at: None,
         error: None,
         resumed_over: false,

@@ -34,8 +34,8 @@ pub struct Step {
     pub attempts_max: u32,
     /// Whether any attempt may have been applied without our knowing.
     pub maybe_applied: bool,
-    /// When the first attempt began.
-    pub created_at: DateTime<Utc>,
+    /// Since when its budget of time counts: its first attempt, or the last resume of its run.
+    pub budget_from: DateTime<Utc>,
     /// When a waiting step may be tried again.
     pub due_at: Option<DateTime<Utc>>,
     /// What went wrong last.

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 #[cfg(test)]
 mod tests;
 
-/// Pauses of the provider's own tool loop that one run may send back in a row.
+/// Pauses of the provider's own tool loop that one run may send back.
 pub const PAUSES_MAX: usize = 10;
 /// Empty answers that one run is asked to go on from: a known quirk right after tool results.
 pub const EMPTY_ANSWERS_MAX: usize = 1;

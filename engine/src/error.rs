@@ -58,9 +58,36 @@ impl EngineError {
         }
     }
 
+    /// What the server itself said, without the driver's words around it.
+    pub fn said_by_server(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(sqlx::Error::Database(error)) | Self::Database(sqlx::Error::Database(error)) => {
+                Some(error.message())
+            }
+            Self::Unavailable(_)
+            | Self::Database(_)
+            | Self::Refused { .. }
+            | Self::Schema(_)
+            | Self::InvalidUrl
+            | Self::Unreadable(_) => None,
+        }
+    }
+
     pub(crate) fn refused(code: &str, message: impl Into<String>) -> Self {
+        Self::refused_as(422, code, message)
+    }
+
+    pub(crate) fn too_large(code: &str, message: impl Into<String>) -> Self {
+        Self::refused_as(413, code, message)
+    }
+
+    pub(crate) fn missing(code: &str, message: impl Into<String>) -> Self {
+        Self::refused_as(404, code, message)
+    }
+
+    fn refused_as(status: u16, code: &str, message: impl Into<String>) -> Self {
         Self::Refused {
-            status: 422,
+            status,
             code: code.to_owned(),
             message: message.into(),
             hint: None,

@@ -19,13 +19,18 @@ pub use clock::Clock;
 pub use error::EngineError;
 pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
 pub use transition::{
-    Applied, ApplyAgent, Attention, Cancelled, ClaimRuns, Claimed, Control, Ending, EventWrite, LiveLease, Park,
-    Reclaimed, Recorded, Registration, Release, StartRun, Started, StepBegin, StepChange, StepWrites, Which,
+    Applied, ApplyAgent, Attention, BatchRefused, Cancelled, ClaimRuns, Claimed, Control, Ending, EventWrite,
+    LiveLease, Park, Reclaimed, Recorded, Registration, Release, StartRun, Started, StepBegin, StepChange, StepWrites,
+    Which,
 };
 
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
+
+/// A server that takes longer to answer is away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to one cell. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,6 +61,13 @@ impl Connect {
     }
 
     pub(crate) fn options(&self) -> Result<PgConnectOptions, EngineError> {
+        // The parser itself takes any scheme.
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme))
+        {
+            return Err(EngineError::InvalidUrl);
+        }
         let options = PgConnectOptions::from_str(&self.url).map_err(|_| EngineError::InvalidUrl)?;
         Ok(options.application_name(&self.application_name).options([
             ("statement_timeout", limits::STATEMENT_TIMEOUT),
@@ -70,10 +82,14 @@ impl Engine {
     /// # Errors
     /// [`EngineError::InvalidUrl`], or [`EngineError::Unavailable`] where the server does not answer in time.
     pub async fn connect(connect: &Connect) -> Result<Self, EngineError> {
+        let options = connect.options()?;
+        // A pool waits on for a server that refuses it, and then tells of nothing but the time: one connection says why.
+        let first = tokio::time::timeout(ACQUIRE_TIMEOUT, sqlx::PgConnection::connect_with(&options)).await;
+        first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(connect.connections_max)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_with(connect.options()?)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
             .await?;
         Ok(Self {
             pool,

@@ -26,13 +26,13 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Refusals `invalid_NAME`, `NAME_too_large` and `NAME_too_deep`.
 pub fn check(name: &str, text: &str, bytes_max: usize) -> Result<(), EngineError> {
     if text.len() > bytes_max {
-        return Err(EngineError::refused(
+        return Err(EngineError::too_large(
             &format!("{name}_too_large"),
             format!("{name} has {} bytes, the limit is {bytes_max}", text.len()),
         ));
     }
     if depth(text) > limits::DEPTH_MAX {
-        return Err(EngineError::refused(
+        return Err(EngineError::too_large(
             &format!("{name}_too_deep"),
             format!("{name} nests deeper than {} levels", limits::DEPTH_MAX),
         ));

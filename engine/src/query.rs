@@ -4,6 +4,6 @@ mod detail;
 mod driving;
 mod lists;
 
-pub use detail::{AttemptRow, EventRow, MessageRow, RunDetail};
+pub use detail::{AttemptRow, EventRow, MessageRow, NewEvent, RunDetail, RunHead, Undrivable};
 pub use driving::{Look, Poll, StepRow, VersionRow};
-pub use lists::{AgentRow, RunRow, RunsWanted};
+pub use lists::{AgentRow, AgentSummary, AgentVersionRow, RunRow, RunsWanted, VersionsWanted};

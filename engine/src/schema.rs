@@ -51,6 +51,15 @@ async fn applied(connection: &mut sqlx::PgConnection) -> Result<Vec<(i64, Vec<u8
 }
 
 impl Engine {
+    /// Whether any release has migrated this database.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn has_schema(&self) -> Result<bool, EngineError> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(!applied(&mut connection).await?.is_empty())
+    }
+
     /// Refuses a schema that this program does not know.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! SQL functions of `migrations/`, which applications call too.
 
 mod agent;
+mod announce_events;
 mod claim_runs;
 mod doors;
 mod finish_run;
@@ -12,6 +13,7 @@ mod park_run;
 mod reclaim_runs;
 mod record;
 mod release_run;
+mod start_runs;
 mod wake_runs;
 
 pub use agent::{Applied, ApplyAgent};
@@ -23,6 +25,7 @@ pub use park_run::Park;
 pub use reclaim_runs::Reclaimed;
 pub use record::{EventWrite, Recorded, StepBegin, StepChange, StepWrites};
 pub use release_run::Release;
+pub use start_runs::BatchRefused;
 
 /// What a holder must know before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

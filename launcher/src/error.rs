@@ -64,6 +64,14 @@ pub enum LauncherError {
         /// The end of the server's log.
         output: String,
     },
+    /// The data is of another major version of Postgres.
+    #[error("the data was made by PostgreSQL {made_by}, and the programs found are of PostgreSQL {found}")]
+    OtherVersion {
+        /// Which release made the data.
+        made_by: String,
+        /// Which release the programs are of.
+        found: String,
+    },
     /// Another server runs on this folder.
     #[error("another Postgres server already runs on {}", state_dir.display())]
     InUse {

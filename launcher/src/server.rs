@@ -147,6 +147,19 @@ impl Server {
         self.running.as_ref().map(|running| running.postmaster.id())
     }
 
+    /// Whether the server has ended without [`Server::stop`]: killed by somebody, or broken.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self
+            .running
+            .as_mut()
+            .is_none_or(|running| has_ended(&mut running.postmaster));
+        if ended {
+            // Its process number may be another's by now: nobody watches it any more.
+            self.running = None;
+        }
+        ended
+    }
+
     /// What the server writes about itself since its last start.
     pub fn log_file(&self) -> PathBuf {
         self.home.log()
@@ -277,8 +290,20 @@ impl Server {
                 state_dir: self.options.state_dir.clone(),
             });
         }
-        Err(LauncherError::Start { output })
+        Err(other_version(&output).unwrap_or(LauncherError::Start { output }))
     }
+}
+
+/// `… initialized by PostgreSQL version 14, which is not compatible with this version 15.8 (…)`
+fn other_version(output: &str) -> Option<LauncherError> {
+    let (_, told) = output.split_once("initialized by PostgreSQL version ")?;
+    let (made_by, told) = told.split_once(',')?;
+    let (_, found) = told.split_once("this version ")?;
+    let found = found.split([' ', '.', '\n']).next().unwrap_or_default();
+    Some(LauncherError::OtherVersion {
+        made_by: made_by.to_owned(),
+        found: found.to_owned(),
+    })
 }
 
 impl Drop for Server {

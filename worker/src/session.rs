@@ -68,7 +68,7 @@ pub(crate) struct Session {
     /// Makes the keeper ask at once.
     hurry: Arc<Notify>,
     /// The keeper and the listener end with the session.
-    _helpers: JoinSet<()>,
+    helpers: JoinSet<()>,
 }
 
 impl Session {
@@ -134,7 +134,7 @@ impl Session {
             attention,
             next_poll: Instant::now(),
             hurry,
-            _helpers: helpers,
+            helpers,
         })
     }
 
@@ -270,7 +270,9 @@ impl Session {
         self.held.store(self.drivers.len(), Ordering::Relaxed);
         if let (Err(broken), Some((claim, _))) = (done, driven) {
             error!(run.id = %claim.run, error = %broken, "the driver of run {} broke, giving the run back", claim.run);
-            give_back_broken(&self.shared, &claim).await;
+            let (shared, lease) = (Arc::clone(&self.shared), self.lease.clone());
+            self.helpers
+                .spawn(async move { give_back_broken(&shared, &claim, &lease).await });
         }
         // There is room again.
         self.due.notify_one();
@@ -297,7 +299,8 @@ impl Session {
             tokio::select! {
                 biased;
                 () = self.lease.lost.cancelled() => {
-                    self.let_go().await;
+                    // Calls that may not be repeated are within their own limits; their results are still offered.
+                    while self.drivers.join_next().await.is_some() {}
                     return Ended::Drained;
                 }
                 done = self.drivers.join_next_with_id() => match done {
@@ -323,22 +326,30 @@ impl Session {
     }
 }
 
-/// Gives back a run whose driver broke. What it had recorded stands; the number of the last event is in the database.
-pub(crate) async fn give_back_broken(shared: &Shared, claim: &Claim) {
-    let given_back = async {
-        match shared.engine.look(claim).await? {
-            Some(look) => {
-                shared
-                    .engine
-                    .release_run(claim, look.event_seq, Release::DriverBroke)
-                    .await
+/// Gives back a run whose driver broke, however long the database is away: this worker lives, so nobody would reclaim
+/// it. What the driver had recorded stands; the number of the last event is in the database.
+pub(crate) async fn give_back_broken(shared: &Shared, claim: &Claim, lease: &Lease) {
+    while !lease.lost.is_cancelled() {
+        let given_back = async {
+            match shared.engine.look(claim).await? {
+                Some(look) => {
+                    shared
+                        .engine
+                        .release_run(claim, look.event_seq, Release::DriverBroke)
+                        .await
+                }
+                None => Ok(false),
             }
-            None => Ok(false),
+        };
+        match given_back.await {
+            Ok(_) => break,
+            Err(error) => {
+                warn!(run.id = %claim.run, error = %chain(&error), "the run could not be given back, trying again");
+                tokio::time::sleep(AWAY_PERIOD).await;
+            }
         }
-    };
-    if let Err(error) = given_back.await {
-        warn!(run.id = %claim.run, error = %chain(&error), "the run could not be given back; it is reclaimed with the lease");
     }
+    shared.announcer.tell([claim.run]);
 }
 
 struct Listening {

@@ -94,7 +94,11 @@ impl Worker {
         }
         let names = (self.config.name.clone(), self.config.drain_grace);
         let shared = Shared::new(engine, models, tools, names);
-        let shared = Arc::new(if self.config.notifications { shared.announcing() } else { shared });
+        let shared = Arc::new(if self.config.notifications {
+            shared.announcing()
+        } else {
+            shared
+        });
         let mut helpers = JoinSet::new();
         let (announcing, connect) = (Arc::clone(&shared), self.connect.clone());
         helpers.spawn(async move { announcing.announcer.announce(connect).await });
@@ -138,8 +142,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        // Some errors print their source themselves.
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text

@@ -10,6 +10,7 @@
 
 mod check;
 mod command;
+mod fuzz_api;
 mod prepare;
 mod rules;
 mod test;
@@ -25,6 +26,7 @@ usage: cargo xtask <task>
   check              format, the project's own rules, clippy with warnings as errors
   test [ARGS…]       all tests of the workspace; ARGS go to the test runner
   prepare            write sqlx's offline cache (.sqlx) against a migrated database
+  fuzz-api [ARGS…]   schemathesis against the HTTP door; ARGS go to schemathesis
   prepare --check    fail if the cache is not what prepare would write";
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn run(arguments: Vec<String>) -> anyhow::Result<ExitCode> {
     match (task.as_deref(), words.as_slice()) {
         (Some("check"), []) => check::check(),
         (Some("test"), _) => test::test(&rest),
+        (Some("fuzz-api"), _) => fuzz_api::fuzz_api(&rest),
         (Some("prepare"), []) => prepare::prepare(prepare::Mode::Write),
         (Some("prepare"), ["--check"]) => prepare::prepare(prepare::Mode::Compare),
         (None | Some("help" | "--help" | "-h"), _) => {

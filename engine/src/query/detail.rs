@@ -4,6 +4,7 @@ use crate::{Engine, EngineError, Fence, RunId};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 
@@ -31,7 +32,11 @@ pub struct RunDetail {
     pub fence: Fence,
     pub crashes: i32,
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    pub cancel_requested_by: Option<String>,
+    pub cancel_reason: Option<String>,
     pub paused_at: Option<DateTime<Utc>>,
+    pub paused_by: Option<String>,
+    pub pause_reason: Option<String>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
@@ -39,6 +44,36 @@ pub struct RunDetail {
     pub result: Option<String>,
     pub error: Option<String>,
     pub worker: Option<String>,
+    /// Whether a live worker announces its kind, functions and queue.
+    pub drivable: bool,
+}
+
+/// Why no live worker can drive a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Undrivable {
+    /// Live workers, whatever they do.
+    pub workers_alive: i64,
+    /// Those that take from the run's queue.
+    pub workers_of_queue: i64,
+    /// Whether one of these drives its kind.
+    pub kind_known: bool,
+    /// Functions that none of these has.
+    pub functions_missing: Vec<String>,
+    /// All that it needs.
+    pub functions: Vec<String>,
+}
+
+/// What every door asks before it goes on: whose the run is, and how it stands.
+#[derive(Debug, Clone)]
+pub struct RunHead {
+    /// Whose.
+    pub tenant: String,
+    /// Its state.
+    pub state: String,
+    /// Whether it has ended.
+    pub has_ended: bool,
+    /// The number of its last event.
+    pub event_seq: i32,
 }
 
 /// One attempt of one step. A step that was answered without an attempt has one row with `attempt` 0.
@@ -84,6 +119,19 @@ pub struct EventRow {
     pub data: Option<Json<Value>>,
 }
 
+/// A recorded fact of one of many followed runs; its data as the database wrote it.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the columns of longhaul_audit.event")]
+pub struct NewEvent {
+    pub run_id: RunId,
+    pub seq: i32,
+    pub at: DateTime<Utc>,
+    pub kind: String,
+    pub step_seq: Option<i32>,
+    pub worker: Option<String>,
+    pub data: Option<Json<Box<RawValue>>>,
+}
+
 /// A message of the transcript.
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "the columns of longhaul_audit.transcript")]
@@ -106,12 +154,42 @@ impl Engine {
         sqlx::query_file_as!(RunDetail, "src/query/run_detail.sql", run.0)
             .fetch_optional(&self.pool)
             .await?
-            .ok_or_else(|| EngineError::Refused {
-                status: 404,
-                code: "no_such_run".to_owned(),
-                message: format!("run {run} does not exist"),
-                hint: None,
-            })
+            .ok_or_else(|| no_such_run(run))
+    }
+
+    /// Why no live worker can drive a run: worth asking where its `drivable` is false.
+    ///
+    /// # Errors
+    /// Refusal `no_such_run`.
+    pub async fn undrivable(&self, run: RunId) -> Result<Undrivable, EngineError> {
+        sqlx::query_file_as!(Undrivable, "src/query/undrivable.sql", run.0)
+            .fetch_optional(&self.pool)
+            .await?
+            .ok_or_else(|| no_such_run(run))
+    }
+
+    /// Whose a run is and how it stands. `no_such_run` too where it is another tenant's.
+    ///
+    /// # Errors
+    /// Refusal `no_such_run`.
+    pub async fn run_head(&self, run: RunId, tenant: &str) -> Result<RunHead, EngineError> {
+        sqlx::query_file_as!(RunHead, "src/query/run_head.sql", run.0)
+            .fetch_optional(&self.pool)
+            .await?
+            .filter(|head| head.tenant == tenant)
+            .ok_or_else(|| no_such_run(run))
+    }
+
+    /// Events of many runs, each after the number given with it, at most `rows` of each run.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn new_events(&self, followed: &[(RunId, i32)], rows: i64) -> Result<Vec<NewEvent>, EngineError> {
+        let (runs, after): (Vec<uuid::Uuid>, Vec<i32>) = followed.iter().map(|(run, seq)| (run.0, *seq)).unzip();
+        let rows = sqlx::query_file_as!(NewEvent, "src/query/new_events.sql", &runs, &after, rows)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows)
     }
 
     /// Every attempt of every step, in order.
@@ -119,7 +197,15 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn journal(&self, run: RunId) -> Result<Vec<AttemptRow>, EngineError> {
-        let rows = sqlx::query_file_as!(AttemptRow, "src/query/journal.sql", run.0)
+        self.journal_page(run, 0, i64::MAX).await
+    }
+
+    /// Every attempt of the steps after the given number, at most so many steps.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn journal_page(&self, run: RunId, after: i32, steps: i64) -> Result<Vec<AttemptRow>, EngineError> {
+        let rows = sqlx::query_file_as!(AttemptRow, "src/query/journal.sql", run.0, after, steps)
             .fetch_all(&self.pool)
             .await?;
         Ok(rows)
@@ -141,9 +227,21 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn transcript(&self, run: RunId) -> Result<Vec<MessageRow>, EngineError> {
-        let rows = sqlx::query_file_as!(MessageRow, "src/query/transcript.sql", run.0)
+        self.transcript_page(run, 0, i64::MAX).await
+    }
+
+    /// Messages of the conversation after the given position, at most so many.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn transcript_page(&self, run: RunId, after: i64, rows: i64) -> Result<Vec<MessageRow>, EngineError> {
+        let rows = sqlx::query_file_as!(MessageRow, "src/query/transcript.sql", run.0, after, rows)
             .fetch_all(&self.pool)
             .await?;
         Ok(rows)
     }
+}
+
+fn no_such_run(run: RunId) -> EngineError {
+    EngineError::missing("no_such_run", format!("run {run} does not exist"))
 }

@@ -51,7 +51,7 @@ pub struct StepRow {
     pub replaces_seq: Option<i32>,
     pub fence: Fence,
     pub due_at: Option<DateTime<Utc>>,
-    pub created_at: DateTime<Utc>,
+    pub budget_from: DateTime<Utc>,
     pub request_digest: Vec<u8>,
     pub request: Option<String>,
     pub result: Option<String>,

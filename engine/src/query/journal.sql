@@ -11,4 +11,11 @@ select
 from longhaul_audit.step
 left join longhaul_audit.attempt on attempt.run_id = step.run_id and attempt.step_seq = step.seq
 where step.run_id = $1
+  and step.seq in (
+      select page.seq
+      from longhaul.step as page
+      where page.run_id = $1
+        and page.seq > $2
+      order by page.seq
+      limit $3)
 order by step.seq, attempt.attempt

@@ -1,12 +1,15 @@
 -- What an idle worker wants to know, in one statement: is there something to wake, take back or claim, and when next.
 -- The 2 is limits::CRASHES_ALONE, written out so that run_suspect_idx serves.
 select
-    exists (
-        select from longhaul.run
+    coalesce((
+        select run.due_at <= coalesce($4::timestamptz, now())
+        from longhaul.run
         where run.state = 'waiting'
-          and run.due_at <= coalesce($4::timestamptz, now())
           and run.paused_at is null
-    ) as "wakeable!",
+          and run.due_at is not null
+        order by run.due_at
+        limit 1
+    ), false) as "wakeable!",
     exists (
         select from longhaul.worker
         where worker.closed_at is null
@@ -18,14 +21,20 @@ select
           and worker.closed_at is not null
     ) as "reclaimable!",
     exists (
-        select from longhaul.run
-        where run.queue = any ($1)
-          and run.state = 'queued'
-          and run.paused_at is null
-          and run.due_at <= coalesce($4::timestamptz, now())
-          and run.kind = any ($2)
-          and run.functions <@ $3
-          and run.crashes < 2
+        select from unnest($1::text[]) as wanted (queue)
+        cross join lateral (
+            select run.id
+            from longhaul.run
+            where run.queue = wanted.queue
+              and run.state = 'queued'
+              and run.paused_at is null
+              and run.due_at <= coalesce($4::timestamptz, now())
+              and run.kind = any ($2)
+              and (run.functions = '{}' or run.functions <@ $3)
+              and run.crashes < 2
+            order by run.priority, run.due_at, run.id
+            limit 1
+        ) as run
     ) as "claimable!",
     exists (
         select from longhaul.run
@@ -41,7 +50,16 @@ select
         (
             select run.due_at
             from longhaul.run
-            where run.state in ('queued', 'waiting')
+            where run.state = 'queued'
+              and run.paused_at is null
+              and run.due_at > coalesce($4::timestamptz, now())
+            order by run.due_at
+            limit 1
+        ), (
+            select run.due_at
+            from longhaul.run
+            where run.state = 'waiting'
+              and run.paused_at is null
               and run.due_at > coalesce($4::timestamptz, now())
             order by run.due_at
             limit 1

@@ -15,7 +15,7 @@ select
     step.replaces_seq,
     step.fence as "fence: Fence",
     step.due_at,
-    step.created_at,
+    step.budget_from,
     step.request_digest,
     step.request::text as request,
     step.result::text as result,

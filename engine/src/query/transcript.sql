@@ -3,4 +3,6 @@ select
     transcript.text, transcript.content as "content: Json<serde_json::Value>", transcript.step_seq
 from longhaul_audit.transcript
 where transcript.run_id = $1
+  and transcript.position > $2
 order by transcript.position
+limit $3

@@ -1,18 +1,26 @@
 -- Takes due runs that this worker can drive, by priority, then due time. The fence shuts out whoever held them before.
 -- Runs that may have killed their workers are taken one at a time, by a worker that drives nothing else ($7).
+-- Queue by queue, so that each is read in its order and no further than wanted, however many are due.
 with due as (
     select run.id
-    from longhaul.run
-    where run.queue = any ($3)
-      and run.state = 'queued'
-      and run.paused_at is null
-      and run.due_at <= coalesce($6::timestamptz, now())
-      and run.kind = any ($4)
-      and run.functions <@ $5
-      and (run.crashes >= $8) = $7
+    from unnest($3::text[]) as wanted (queue)
+    cross join lateral (
+        select run.id, run.priority, run.due_at
+        from longhaul.run
+        where run.queue = wanted.queue
+          and run.state = 'queued'
+          and run.paused_at is null
+          and run.due_at <= coalesce($6::timestamptz, now())
+          and run.kind = any ($4)
+          -- Most runs need no functions; said apart, since the planner takes containment for a rarity.
+          and (run.functions = '{}' or run.functions <@ $5)
+          and case when $7 then run.crashes >= $8 else run.crashes < $8 end
+        order by run.priority, run.due_at, run.id
+        limit $2
+        for no key update skip locked
+    ) as run
     order by run.priority, run.due_at, run.id
     limit $2
-    for no key update skip locked
 ), claimed as (
     update longhaul.run
     set state      = 'running',

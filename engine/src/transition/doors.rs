@@ -48,6 +48,34 @@ impl StartRun {
             history: None,
         }
     }
+
+    /// Refuses what the database would, before anything is sent.
+    pub(super) fn check(&self) -> Result<(), EngineError> {
+        payload::check("input", &self.input, limits::INPUT_BYTES_MAX)?;
+        if let Some(history) = &self.history {
+            payload::check("history", history, limits::CONTENT_BYTES_MAX)?;
+        }
+        let names = [
+            Some(&self.agent),
+            Some(&self.queue),
+            Some(&self.tenant),
+            self.requester.as_ref(),
+            self.idempotency_key.as_ref(),
+        ];
+        let labels = self.labels.iter().flat_map(|(name, value)| [name, value]);
+        if names
+            .into_iter()
+            .flatten()
+            .chain(labels)
+            .any(|text| text.contains('\0'))
+        {
+            return Err(EngineError::refused(
+                "invalid_name",
+                "names, keys and labels hold no NUL character",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// A started run.
@@ -75,22 +103,8 @@ impl Engine {
     /// Refusals of `longhaul.start_run`: `no_such_agent`, `key_reused`, `input_too_large`, `input_too_deep`,
     /// `invalid_input`, …
     pub async fn start_run(&self, start: &StartRun) -> Result<Started, EngineError> {
-        payload::check("input", &start.input, limits::INPUT_BYTES_MAX)?;
-        if let Some(history) = &start.history {
-            payload::check("history", history, limits::CONTENT_BYTES_MAX)?;
-        }
-        let texts = [
-            Some(&start.agent),
-            start.requester.as_ref(),
-            start.idempotency_key.as_ref(),
-        ];
+        start.check()?;
         let labels = serde_json::json!(start.labels);
-        if texts.into_iter().flatten().any(|text| text.contains('\0')) || labels.to_string().contains("\\u0000") {
-            return Err(EngineError::refused(
-                "invalid_name",
-                "names, keys and labels hold no NUL character",
-            ));
-        }
         let row = sqlx::query_file!(
             "src/transition/start_run.sql",
             start.agent,
@@ -123,6 +137,7 @@ impl Engine {
         reason: Option<&str>,
         actor: Option<&str>,
     ) -> Result<Cancelled, EngineError> {
+        refuse_nul(reason.into_iter().chain(actor))?;
         let state = sqlx::query_file_scalar!("src/transition/cancel_run.sql", run.0, reason, actor)
             .fetch_one(&self.pool)
             .await?;
@@ -138,6 +153,7 @@ impl Engine {
     /// # Errors
     /// Refusals `no_such_run` and `run_has_ended`.
     pub async fn pause_run(&self, run: RunId, reason: Option<&str>, actor: Option<&str>) -> Result<(), EngineError> {
+        refuse_nul(reason.into_iter().chain(actor))?;
         sqlx::query_file_scalar!("src/transition/pause_run.sql", run.0, reason, actor)
             .fetch_one(&self.pool)
             .await?;
@@ -149,9 +165,21 @@ impl Engine {
     /// # Errors
     /// Refusals `no_such_run`, `not_resumable` and `unknown_outcome`.
     pub async fn resume_run(&self, run: RunId, reason: Option<&str>, actor: Option<&str>) -> Result<(), EngineError> {
+        refuse_nul(reason.into_iter().chain(actor))?;
         sqlx::query_file_scalar!("src/transition/resume_run.sql", run.0, reason, actor)
             .fetch_one(&self.pool)
             .await?;
         Ok(())
     }
+}
+
+/// No text in Postgres can hold a NUL.
+fn refuse_nul(texts: impl IntoIterator<Item: AsRef<str>>) -> Result<(), EngineError> {
+    if texts.into_iter().any(|text| text.as_ref().contains('\0')) {
+        return Err(EngineError::refused(
+            "invalid_name",
+            "names, keys, labels and reasons hold no NUL character",
+        ));
+    }
+    Ok(())
 }

@@ -75,6 +75,8 @@ pub struct StepChange {
     pub result: Option<String>,
     /// JSON text.
     pub error: Option<String>,
+    /// Whether its budget of time counts from now on.
+    pub fresh_budget: bool,
     /// JSON text of what an attempt showed; its presence says that the attempt came to its end.
     pub evidence: Option<String>,
 }
@@ -198,6 +200,7 @@ impl Engine {
             &column(&writes.events, |event| event.kind.to_owned()),
             &column(&writes.events, |event| event.step_seq) as &[Option<i32>],
             &column(&writes.events, |event| event.data.clone()) as &[Option<String>],
+            &column(&writes.changed, |change| change.fresh_budget),
         )
         .fetch_optional(&self.pool)
         .await?;

@@ -17,11 +17,12 @@ with holder as (
 ), begun as (
     insert into longhaul.step (
         run_id, seq, turn, call_index, kind, name, call_id, state, effect, key, attempt, attempts_max, maybe_applied,
-        replaces_seq, worker_id, fence, created_at, attempt_started_at, ended_at, request_digest, request, result,
+        replaces_seq, worker_id, fence, created_at, budget_from, attempt_started_at, ended_at, request_digest, request, result,
         error)
     select
         permitted.id, new.seq, new.turn, new.call_index, new.kind, new.name, new.call_id, new.state, new.effect,
         new.key, new.attempt, new.attempts_max, false, new.replaces_seq, $3, $2, coalesce($6::timestamptz, now()),
+        coalesce($6::timestamptz, now()),
         case when new.attempt > 0 then coalesce($6::timestamptz, now()) end,
         case when new.state in ('succeeded', 'failed', 'cancelled') then coalesce($6::timestamptz, now()) end,
         new.request_digest, new.request::json, new.result::json, new.error::json
@@ -37,8 +38,8 @@ with holder as (
     select *
     from unnest(
         $23::integer[], $24::text[], $25::integer[], $26::integer[], $27::boolean[], $28::timestamptz[], $29::text[],
-        $30::text[], $31::text[]
-    ) as changed (seq, state, attempt, attempts_max, maybe_applied, due_at, result, error, evidence)
+        $30::text[], $31::text[], $36::boolean[]
+    ) as changed (seq, state, attempt, attempts_max, maybe_applied, due_at, result, error, evidence, fresh_budget)
 ), superseded as (
     insert into longhaul.attempt (
         run_id, step_seq, attempt, worker_id, fence, started_at, ended_at, error, evidence)
@@ -50,6 +51,7 @@ with holder as (
     join change on change.seq = step.seq
     where change.attempt > step.attempt
       and step.attempt > 0
+      and step.state not in ('succeeded', 'failed', 'cancelled')
 ), updated as (
     update longhaul.step
     set state              = change.state,
@@ -57,6 +59,8 @@ with holder as (
         attempts_max       = change.attempts_max,
         maybe_applied      = change.maybe_applied,
         due_at             = change.due_at,
+        budget_from        = case when change.fresh_budget then coalesce($6::timestamptz, now())
+                                  else step.budget_from end,
         result             = change.result::json,
         error              = change.error::json,
         evidence           = change.evidence::json,

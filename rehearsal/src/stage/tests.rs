@@ -346,9 +346,9 @@ async fn the_demo_plays_from_lookup_to_refund_to_report() {
     let mut messages = vec![json!({"role": "user", "content": input})];
     let mut calls = Vec::new();
     let text = loop {
-        let said = ask(&rehearsal, &body(false, Value::Array(messages.clone())))
-            .await
-            .json();
+        let mut request = body(false, Value::Array(messages.clone()));
+        request["system"] = json!("You work at the refund desk of an online shop.");
+        let said = ask(&rehearsal, &request).await.json();
         messages.push(json!({"role": "assistant", "content": said["content"]}));
         let blocks = said["content"].as_array().unwrap().iter();
         let made: Vec<Value> = blocks.filter(|block| block["type"] == "tool_use").cloned().collect();

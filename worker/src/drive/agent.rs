@@ -42,7 +42,7 @@ enum Flow {
 
 /// Drives one claimed run until it ends, parks, is given back or is lost.
 pub(crate) async fn drive(shared: Arc<Shared>, held: Held) {
-    let claim = held.claimed.claim;
+    let (claim, lease) = (held.claimed.claim, held.lease.clone());
     let span = info_span!("run", run.id = %claim.run, fence = %claim.fence);
     async {
         let driven = match Driver::take_up(Arc::clone(&shared), held).await {
@@ -52,7 +52,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, held: Held) {
         };
         if let Err(broken) = driven {
             error!(error = %chain(&broken), "run {} cannot be driven, giving it back", claim.run);
-            give_back_broken(&shared, &claim).await;
+            give_back_broken(&shared, &claim, &lease).await;
         }
         // It was parked, ended or given back.
         shared.announcer.tell([claim.run]);

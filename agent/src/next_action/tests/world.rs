@@ -280,7 +280,7 @@ impl World {
             StepState::Running,
             StepBody::Model { reply: None },
         );
-        begun.created_at = self.now;
+        begun.budget_from = self.now;
         begun.replaces = replaces;
         begun.attempts_max = self.agent.model.retry.attempts_max;
         self.begin(begun, sent);
@@ -325,7 +325,7 @@ impl World {
             StepState::Running,
             tool_body(index, call, effect),
         );
-        begun.created_at = self.now;
+        begun.budget_from = self.now;
         begun.replaces = replaces;
         begun.attempts_max = attempts_max;
         self.begin(begun, String::new());
@@ -512,7 +512,7 @@ impl World {
             attempt: step.attempt,
             attempts_max: step.attempts_max,
             maybe_applied: step.maybe_applied,
-            horizon_passed: due_at - step.created_at > TimeDelta::seconds(60),
+            horizon_passed: due_at - step.budget_from > TimeDelta::seconds(60),
         };
         let judged = if is_model && error.code == SPEND_CAP {
             Verdict::Failed

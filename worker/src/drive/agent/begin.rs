@@ -274,7 +274,7 @@ impl Driver {
             attempt: u32::from(running),
             attempts_max,
             maybe_applied: false,
-            created_at: self.now(),
+            budget_from: self.now(),
             due_at: None,
             error: new.error,
             resumed_over: false,
@@ -311,16 +311,21 @@ impl Driver {
                 tool: name.clone(),
                 request: Arc::clone(request),
             },
-            (StepBody::Tool { .. }, None) => return Ok(()),
+            (StepBody::Tool { .. }, None) => {
+                let doubtful = step.maybe_applied || step.state == StepState::Interrupted;
+                let unknown = doubtful.then_some(UnknownReason::UnknownOutcome);
+                self.give_up(making, seq, (unknown, request_lost()));
+                return Ok(());
+            }
         };
         step.attempts_max = match why {
             Again::Due => step.attempts_max,
             Again::Interrupted => step.attempts_max + 1,
             Again::Resumed => step.attempt + self.retry_policy(&step).map_or(1, |retry| retry.attempts_max),
         };
-        if why == Again::Resumed {
-            // Its budget of time counts anew, too.
-            step.created_at = self.now();
+        let fresh_budget = why == Again::Resumed;
+        if fresh_budget {
+            step.budget_from = self.now();
         }
         step.attempt += 1;
         step.maybe_applied |= why == Again::Interrupted;
@@ -328,7 +333,10 @@ impl Driver {
         step.due_at = None;
         step.error = None;
         step.resumed_over = false;
-        making.draft.change(change(&step, None));
+        making.draft.change(StepChange {
+            fresh_budget,
+            ..change(&step, None)
+        });
         let why = match why {
             Again::Due => "due",
             Again::Interrupted => "interrupted",
@@ -420,8 +428,17 @@ pub(super) fn change(step: &Step, evidence: Option<&serde_json::Value>) -> StepC
         due_at: step.due_at,
         result,
         error: step.error.as_ref().map(|error| json!(error).to_string()),
+        fresh_budget: false,
         evidence: evidence.map(serde_json::Value::to_string),
     }
+}
+
+fn request_lost() -> StepError {
+    StepError::new(
+        ErrorClass::Permanent,
+        "request_lost",
+        "the record of what this call sends is gone, so it cannot be sent again",
+    )
 }
 
 fn request_changed() -> StepError {

@@ -217,7 +217,7 @@ impl Driver {
     fn horizon_passed(&self, step: &Step, due_at: chrono::DateTime<chrono::Utc>) -> bool {
         self.retry_policy(step).is_some_and(|retry| {
             let horizon = i64::try_from(retry.horizon_seconds).unwrap_or(i64::MAX / 1000);
-            due_at - step.created_at > TimeDelta::try_seconds(horizon).unwrap_or(TimeDelta::MAX)
+            due_at - step.budget_from > TimeDelta::try_seconds(horizon).unwrap_or(TimeDelta::MAX)
         })
     }
 }

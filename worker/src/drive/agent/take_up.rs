@@ -38,8 +38,11 @@ impl Driver {
                 Ok((shared.version(id).await?, shared.engine.steps(claimed.claim.run).await?))
             })
             .await
-            .and_then(|(version, rows)| Ok((version, journal(&claimed, &rows)?, rows)));
-        let (version, journal, rows) = match read {
+            .and_then(|(version, rows)| {
+                let sent: HashMap<u32, Sent> = rows.iter().map(sent).collect::<Result<_, _>>()?;
+                Ok((version, journal(&claimed, &rows)?, sent))
+            });
+        let (version, journal, sent) = match read {
             Ok(read) => read,
             Err(EngineError::Unreadable(what)) => {
                 let error = StepError::new(ErrorClass::Permanent, "unreadable_row", what)
@@ -49,7 +52,6 @@ impl Driver {
             }
             Err(error) => return Err(error),
         };
-        let sent = rows.iter().map(sent).collect::<Result<HashMap<_, _>, _>>()?;
         let known = *control.borrow();
         Ok(Some(Self {
             shared,
@@ -135,7 +137,7 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
         attempt: number(row.attempt)?,
         attempts_max: number(row.attempts_max)?,
         maybe_applied: row.maybe_applied,
-        created_at: row.created_at,
+        budget_from: row.budget_from,
         due_at: row.due_at,
         error: row
             .error

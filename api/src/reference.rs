@@ -1,0 +1,187 @@
+//! Pages for people: the API's reference, made from its OpenAPI document, and the pages about error codes. Readable
+//! without scripts, and nothing is loaded from anywhere.
+
+use std::fmt::Write;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::{Content, OpenApi, RefOr};
+
+/// What stands at `/`.
+pub(crate) const FRONT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Longhaul</title>\
+<p>This is a Longhaul server. <a href=\"/docs\">Its API</a> · <a href=\"/openapi.json\">OpenAPI 3.1</a></p></html>";
+
+const STYLE: &str = "
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h2 { margin-top: 3rem; border-bottom: 1px solid #8886; }
+h3 { margin-top: 2rem; }
+code, pre { font: 14px/1.45 ui-monospace, monospace; }
+pre { overflow-x: auto; padding: .75rem; border: 1px solid #8886; border-radius: 4px; white-space: pre-wrap; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #8883; }
+.method { font-weight: 700; }
+nav ul { columns: 2; padding-left: 1.2rem; }
+";
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// Escaped, with what stands in backticks as code.
+fn marked(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for (index, part) in text.split('`').enumerate() {
+        let part = escaped(part);
+        let _ = if index % 2 == 1 {
+            write!(html, "<code>{part}</code>")
+        } else {
+            write!(html, "{part}")
+        };
+    }
+    html
+}
+
+fn document(title: &str, body: &str) -> String {
+    let title = escaped(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n"
+    )
+}
+
+/// A page about an error code, from its Markdown.
+pub(crate) fn text_page(code: &str, markdown: &str) -> String {
+    let mut body = String::from("<p><a href=\"/docs\">Longhaul's API</a></p>");
+    for paragraph in markdown.split("\n\n").map(str::trim).filter(|text| !text.is_empty()) {
+        let _ = match paragraph.strip_prefix("# ") {
+            Some(title) => write!(body, "<h1>{}</h1>", marked(title)),
+            None => match paragraph.strip_prefix("```") {
+                Some(block) => {
+                    let (_, code) = block.split_once('\n').unwrap_or(("", block));
+                    write!(body, "<pre>{}</pre>", escaped(code.trim_end_matches("```").trim_end()))
+                }
+                None => write!(body, "<p>{}</p>", marked(&paragraph.replace("**", ""))),
+            },
+        };
+    }
+    document(code, &body)
+}
+
+/// The reference.
+pub(crate) fn page(api: &OpenApi) -> String {
+    let mut operations = Vec::new();
+    for (path, item) in &api.paths.paths {
+        for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
+            operations.extend(operation.as_ref().map(|operation| (method, path.as_str(), operation)));
+        }
+    }
+    let mut body = format!(
+        "<h1>Longhaul's API</h1><p>Version {}. {}</p><p>For programs: <a href=\"/openapi.json\">OpenAPI 3.1</a>.</p><nav><ul>",
+        escaped(&api.info.version),
+        marked(api.info.description.as_deref().unwrap_or_default()),
+    );
+    for (method, path, operation) in &operations {
+        let id = operation.operation_id.as_deref().unwrap_or_default();
+        let _ = write!(body, "<li><a href=\"#{id}\">{method} {}</a>", escaped(path));
+    }
+    body.push_str("</ul></nav>");
+    for tag in api.tags.iter().flatten() {
+        let _ = write!(
+            body,
+            "<h2>{}</h2><p>{}</p>",
+            escaped(&tag.name),
+            marked(tag.description.as_deref().unwrap_or_default())
+        );
+        for (method, path, operation) in &operations {
+            if operation.tags.iter().flatten().any(|name| *name == tag.name) {
+                write_operation(&mut body, (method, path), operation);
+            }
+        }
+    }
+    write_schemas(&mut body, api);
+    document("Longhaul's API", &body)
+}
+
+fn write_operation(body: &mut String, (method, path): (&str, &str), operation: &Operation) {
+    let _ = write!(
+        body,
+        "<h3 id=\"{}\">{}</h3><p><span class=\"method\">{method}</span> <code>{}</code></p><p>{}</p>",
+        operation.operation_id.as_deref().unwrap_or_default(),
+        escaped(operation.summary.as_deref().unwrap_or_default()),
+        escaped(path),
+        marked(operation.description.as_deref().unwrap_or_default()),
+    );
+    if let Some(parameters) = operation
+        .parameters
+        .as_deref()
+        .filter(|parameters| !parameters.is_empty())
+    {
+        body.push_str("<table><tr><th>parameter<th>in<th>what");
+        for parameter in parameters {
+            if let RefOr::T(parameter) = parameter {
+                write_parameter(body, parameter);
+            }
+        }
+        body.push_str("</table>");
+    }
+    if let Some(RefOr::T(request)) = &operation.request_body {
+        for (content_type, content) in &request.content {
+            let shape = reference(Some(content));
+            let _ = write!(body, "<p>Body: <code>{}</code>{shape}</p>", escaped(content_type));
+        }
+    }
+    body.push_str("<table><tr><th>status<th>what");
+    for (status, response) in &operation.responses.responses {
+        if let RefOr::T(response) = response {
+            let shape = reference(response.content.values().next());
+            let _ = write!(body, "<tr><td>{status}<td>{}{shape}", marked(&response.description));
+        }
+    }
+    body.push_str("</table>");
+}
+
+fn write_parameter(body: &mut String, parameter: &Parameter) {
+    let place = match parameter.parameter_in {
+        ParameterIn::Path => "path",
+        ParameterIn::Query => "query",
+        ParameterIn::Header => "header",
+        ParameterIn::Cookie => "cookie",
+        ParameterIn::QueryString => "query string",
+    };
+    let what = parameter.description.as_deref().unwrap_or_default();
+    let _ = write!(
+        body,
+        "<tr><td><code>{}</code><td>{place}<td>{}",
+        escaped(&parameter.name),
+        marked(what)
+    );
+}
+
+/// A link to a content's schema, where that has a name.
+fn reference(content: Option<&RefOr<Content>>) -> String {
+    let named = match content {
+        Some(RefOr::T(content)) => content.schema.as_ref(),
+        Some(RefOr::Ref(_)) | None => None,
+    };
+    match named {
+        Some(RefOr::Ref(named)) => {
+            let name = named.ref_location.rsplit('/').next().unwrap_or_default();
+            format!(" → <a href=\"#schema-{name}\">{name}</a>")
+        }
+        Some(RefOr::T(_)) | None => String::new(),
+    }
+}
+
+fn write_schemas(body: &mut String, api: &OpenApi) {
+    body.push_str("<h2>Shapes</h2><p>As JSON Schema.</p>");
+    for (name, schema) in api.components.iter().flat_map(|components| &components.schemas) {
+        let text = serde_json::to_string_pretty(schema).unwrap_or_default();
+        let _ = write!(
+            body,
+            "<h3 id=\"schema-{name}\">{name}</h3><details><summary>{name} as JSON Schema</summary><pre>{}</pre></details>",
+            escaped(&text)
+        );
+    }
+}

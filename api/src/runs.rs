@@ -1,0 +1,14 @@
+//! `/v1/runs`: start, list, look at, stop, let go on.
+
+mod control;
+mod list;
+mod read;
+mod show;
+mod standing;
+mod start;
+
+pub(crate) use control::{__path_cancel, __path_pause, __path_resume, cancel, pause, resume};
+pub(crate) use list::{__path_list, LabelFilter, list};
+pub(crate) use read::{__path_journal, __path_transcript, journal, numbered, transcript};
+pub(crate) use show::{__path_show, raw, show};
+pub(crate) use start::{__path_start, __path_start_batch, start, start_batch};

@@ -1,0 +1,97 @@
+//! `longhaul worker`.
+
+use crate::args::{Global, Worker as Args};
+use crate::database::{self, not_connected};
+use crate::failure::{Exit, Failure};
+use crate::signals;
+use anyhow::Context;
+use engine::{Connect, Engine, EngineError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use worker::{Config, Environment, Functions, ModelEndpoint, Worker, WorkerError};
+
+/// Below this a busy machine loses leases that it should keep.
+const LEASE_MIN: Duration = Duration::from_millis(500);
+/// Below this an idle worker is a load.
+const POLL_MIN: Duration = Duration::from_millis(10);
+
+pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> anyhow::Result<Exit> {
+    let url = database::url(global)?;
+    let config = config(global, &args)?;
+    let shutdown = CancellationToken::new();
+    signals::cancel_on_signal(shutdown.clone())?;
+    if args.end_with_stdin {
+        signals::end_with_stdin();
+    }
+    if let Some(address) = args.health_address {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("could not listen at {address}"))?;
+        info!("health at http://{}", listener.local_addr().unwrap_or(address));
+        let engine: Arc<OnceCell<Engine>> = Arc::default();
+        let database = url.clone();
+        let health = api::health(move || is_ready(Arc::clone(&engine), database.clone()));
+        tokio::spawn(api::serve(listener, health, shutdown.clone().cancelled_owned()));
+    }
+    let connect = Connect::new(url.as_str(), format!("longhaul worker {}", config.name));
+    let worker = Worker::builder(connect, config).functions(functions).build();
+    match worker.run(shutdown).await {
+        Ok(()) => Ok(Exit::Ok),
+        // A server that is away is waited for; one that refuses the login is not.
+        Err(WorkerError::Engine(error @ EngineError::Database(_))) => Err(not_connected(&error, &url).into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn config(global: &Global, args: &Args) -> Result<Config, Failure> {
+    if args.lease < LEASE_MIN {
+        return Err(too_short("--lease-seconds", LEASE_MIN));
+    }
+    if args.poll < POLL_MIN {
+        return Err(too_short("--poll-seconds", POLL_MIN));
+    }
+    let key = global.settings.value("model_key");
+    if key.is_none() {
+        warn!("neither LONGHAUL_MODEL_KEY nor ANTHROPIC_API_KEY is set: model calls will fail");
+    }
+    let endpoint = ModelEndpoint {
+        base_url: args.model_url.clone(),
+        api_key: key.map(Into::into),
+    };
+    let name = args.name.clone().unwrap_or_else(host_and_process);
+    Ok(Config {
+        queues: args.queues.clone(),
+        lease: args.lease,
+        poll: args.poll,
+        runs_max: args.runs_max,
+        drain_grace: args.drain,
+        notifications: !args.no_notifications,
+        ..Config::new(name, endpoint, Environment::of_process())
+    })
+}
+
+fn too_short(option: &str, least: Duration) -> Failure {
+    Failure::usage(
+        "invalid_option",
+        format!("{option} is too short: at least {}", least.as_secs_f64()),
+    )
+}
+
+fn host_and_process() -> String {
+    let host = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "worker".to_owned());
+    format!("{host}:{}", std::process::id())
+}
+
+/// The database answers, and its schema is known.
+async fn is_ready(engine: Arc<OnceCell<Engine>>, url: String) -> Result<(), String> {
+    let connected = engine.get_or_try_init(|| database::connect(&url)).await;
+    let engine = connected.map_err(|failure| failure.message)?;
+    engine.check_schema().await.map_err(|error| error.to_string())
+}

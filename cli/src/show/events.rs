@@ -1,0 +1,53 @@
+//! Events, one line each, for those who follow a run.
+
+use super::{clock, duration};
+use crate::output::style;
+use chrono::{DateTime, Utc};
+use engine::query::{AttemptRow, EventRow};
+use serde_json::Value;
+
+/// `12:03:04.123  step.started     5 tool refund_order, attempt 2 (interrupted)  worker B`.
+pub(crate) fn line(event: &EventRow, journal: &[AttemptRow]) -> String {
+    let step = event.step_seq.and_then(|seq| journal.iter().find(|row| row.seq == seq));
+    let mut words = Vec::new();
+    if let Some(step) = step {
+        words.push(format!("{} {} {}", step.seq, step.kind, step.name));
+    }
+    words.extend(facts(event));
+    let worker = event.worker.as_deref().map(style::dim);
+    let mut parts = vec![style::dim(clock(event.at)), format!("{:<20}", event.kind)];
+    parts.extend((!words.is_empty()).then(|| words.join(", ")));
+    parts.extend(worker);
+    parts.join("  ")
+}
+
+fn facts(event: &EventRow) -> Vec<String> {
+    let Some(data) = &event.data else {
+        return Vec::new();
+    };
+    let field = |name: &str| {
+        data.0.get(name).and_then(|value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        })
+    };
+    let mut words = Vec::new();
+    if event.kind == "run.started" {
+        let version = field("version").unwrap_or_default();
+        words.push(format!("{} version {version}", field("agent").unwrap_or_default()));
+    }
+    let attempt = field("attempt").filter(|attempt| attempt != "0" && attempt != "1");
+    words.extend(attempt.map(|attempt| format!("attempt {attempt}")));
+    words.extend(field("why"));
+    words.extend(field("stop_reason"));
+    words.extend(field("for").map(|what| format!("for {what}")));
+    words.extend(field("code"));
+    words.extend(field("reason"));
+    words.extend(field("message"));
+    if let Some(due) = field("due_at").and_then(|due| due.parse::<DateTime<Utc>>().ok()) {
+        words.push(format!("again in {}", duration(due - event.at)));
+    }
+    words.extend(field("by").map(|who| format!("by {who}")));
+    words
+}

@@ -1,0 +1,140 @@
+use super::*;
+use crate::show::tests::{run, start};
+
+fn parked(reason: &str) -> RunDetail {
+    RunDetail {
+        waiting_for: Some("approval".to_owned()),
+        wait_reason: Some(reason.to_owned()),
+        ..run("waiting")
+    }
+}
+
+#[test]
+fn a_run_with_an_unknown_outcome_is_only_offered_to_be_cancelled() {
+    let told = next(&parked("unknown_outcome")).join("\n");
+    assert!(told.contains("longhaul run cancel 019a2f3c-"), "{told}");
+    assert!(!told.contains("longhaul run resume"), "{told}");
+}
+
+#[test]
+fn a_run_that_waits_for_a_person_for_another_reason_is_offered_to_be_resumed() {
+    let told = next(&parked("retries_exhausted")).join("\n");
+    assert!(told.contains("longhaul run resume 019a2f3c-"), "{told}");
+    assert!(told.contains("longhaul run cancel 019a2f3c-"), "{told}");
+}
+
+#[test]
+fn a_failed_run_is_offered_to_be_resumed_and_others_need_nothing() {
+    assert!(next(&run("failed")).join("\n").contains("longhaul run resume"));
+    assert!(next(&run("succeeded")).is_empty());
+    assert!(next(&run("running")).is_empty());
+}
+
+#[test]
+fn states_are_said_with_their_reason() {
+    assert_eq!(state(&run("running")), "running on worker A");
+    assert_eq!(state(&run("queued")), "queued for a worker");
+    assert_eq!(
+        state(&parked("refusal")),
+        "waiting for a person: the model refused (refusal)"
+    );
+    let timer = RunDetail {
+        waiting_for: Some("timer".to_owned()),
+        wait_reason: Some("retry".to_owned()),
+        due_at: Some(start()),
+        ..run("waiting")
+    };
+    assert_eq!(
+        state(&timer),
+        "waiting until 2026-11-14T10:00:00Z, then a step is tried again"
+    );
+}
+
+#[test]
+fn a_cancelled_run_says_by_whom_and_why() {
+    let cancelled = RunDetail {
+        cancel_requested_by: Some("me".to_owned()),
+        cancel_reason: Some("asked twice".to_owned()),
+        ..run("cancelled")
+    };
+    assert_eq!(state(&cancelled), "cancelled by me: asked twice");
+}
+
+#[test]
+fn an_answer_is_shown_as_text_and_an_error_with_what_to_do() {
+    let answered = RunDetail {
+        result: Some(r#"{"answer":"one\ntwo"}"#.to_owned()),
+        ..run("succeeded")
+    };
+    assert!(end(&answered).unwrap().ends_with("  one\n  two"));
+    let failed = RunDetail {
+        error: Some(r#"{"code":"missing_secret","message":"NAME is not set","suggestion":"set NAME"}"#.to_owned()),
+        ..run("failed")
+    };
+    let told = end(&failed).unwrap();
+    assert!(
+        told.contains("  missing_secret: NAME is not set\n  set NAME\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_run_that_no_live_worker_can_drive_says_so() {
+    let stranded = RunDetail {
+        drivable: false,
+        ..run("queued")
+    };
+    assert!(state(&stranded).contains("no live worker takes queue default"));
+    assert!(next(&stranded).join("\n").contains("longhaul worker "));
+}
+
+#[test]
+fn why_no_live_worker_can_drive_it_is_said_in_words() {
+    let stranded = RunDetail {
+        drivable: false,
+        queue: "emails".to_owned(),
+        ..run("queued")
+    };
+    let lacking = |of_queue: i64, missing: &[&str]| Undrivable {
+        workers_alive: 2,
+        workers_of_queue: of_queue,
+        kind_known: true,
+        functions_missing: missing.iter().map(|name| (*name).to_owned()).collect(),
+        functions: vec!["convert_currency".to_owned(), "send".to_owned()],
+    };
+    let none = Undrivable {
+        workers_alive: 0,
+        ..lacking(0, &[])
+    };
+    let said = [
+        (none, "queued: no worker is alive"),
+        (lacking(0, &["send"]), "queued: no live worker takes from queue \"emails\""),
+        (
+            lacking(1, &["convert_currency"]),
+            "queued: it needs function convert_currency, which no live worker of queue \"emails\" has",
+        ),
+        (
+            lacking(2, &[]),
+            "queued: no live worker of queue \"emails\" has all of convert_currency, send at once",
+        ),
+    ];
+    for (why, expected) in said {
+        assert_eq!(state_with(&stranded, Some(&why)), expected);
+    }
+    assert!(next(&stranded).join("\n").contains("longhaul worker --queue emails"));
+}
+
+#[test]
+fn a_paused_run_says_by_whom_and_is_offered_to_be_resumed() {
+    let paused = RunDetail {
+        paused_at: Some(start()),
+        paused_by: Some("me".to_owned()),
+        pause_reason: Some("bank holiday".to_owned()),
+        ..run("queued")
+    };
+    assert_eq!(
+        state(&paused),
+        "paused at 2026-11-14T10:00:00Z by me: bank holiday"
+    );
+    assert!(next(&paused).join("\n").contains("longhaul run resume"));
+}

@@ -1,0 +1,43 @@
+//! The SQL that shows what the command line shows: `longhaul_audit` is the promised read surface.
+
+use engine::RunId;
+
+/// Statements for `psql`: the run, its conversation, its journal and its events.
+pub(crate) fn of_run(run: RunId) -> String {
+    format!(
+        "\
+-- The run.
+select state, waiting_for, wait_reason, agent, agent_version, worker, created_at, ended_at, result, error
+from longhaul_audit.run
+where run_id = '{run}';
+
+-- The conversation, as the model was shown it.
+select position, role, tool, text
+from longhaul_audit.transcript
+where run_id = '{run}'
+order by position;
+
+{journal}
+
+-- What happened, fact by fact.
+select seq, at, kind, step_seq, worker, data
+from longhaul_audit.event
+where run_id = '{run}'
+order by seq;",
+        journal = journal(run)
+    )
+}
+
+/// The journal, one row per attempt: an attempt without an end was cut by its worker's death.
+pub(crate) fn journal(run: RunId) -> String {
+    format!(
+        "\
+-- The journal: every attempt of every step. One without an end was cut by its worker's death.
+select step.seq, step.kind, step.name, step.state, step.effect, attempt.attempt, attempt.worker,
+    attempt.started_at, attempt.ended_at, attempt.error
+from longhaul_audit.step
+left join longhaul_audit.attempt on attempt.run_id = step.run_id and attempt.step_seq = step.seq
+where step.run_id = '{run}'
+order by step.seq, attempt.attempt;"
+    )
+}

@@ -1,0 +1,54 @@
+//! Being asked to stop.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// What a shell expects of a program that ended by a signal it caught: 128 and SIGINT's number.
+const INTERRUPTED: i32 = 130;
+
+/// SIGTERM and SIGINT.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they end nothing by themselves.
+    pub(crate) fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next of them.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The first signal cancels the token; the second ends the process at once.
+pub(crate) fn cancel_on_signal(token: CancellationToken) -> std::io::Result<()> {
+    let mut signals = Signals::catch()?;
+    tokio::spawn(async move {
+        signals.next().await;
+        tracing::info!("asked to stop; ask again to stop at once");
+        token.cancel();
+        signals.next().await;
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(())
+}
+
+/// Ends the process at once when whoever holds the other end of standard input is gone: no process of a demo outlives
+/// it, however it ended.
+pub(crate) fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        std::process::exit(INTERRUPTED);
+    });
+}
