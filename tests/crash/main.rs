@@ -1,1 +1,22 @@
 //! Real worker processes killed at named points, judged by the ledgers of their tools.
+//!
+//! What is asked of every story: did the world outside see an effect twice, did the run come to the end that was
+//! promised, are its events dense. The payments service and the note's file answer the first question, our tables only
+//! the others. Start at [`desk`].
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a harness that cannot do its work ends the test, and says so at the line"
+)]
+
+mod attempts;
+mod cancelled;
+mod command;
+mod desk;
+mod draining;
+mod function;
+mod parallel;
+mod parked;
+mod points;
+mod stopped;
+mod storm;

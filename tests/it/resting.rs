@@ -66,22 +66,34 @@ async fn one_run(world: &World) -> RunId {
 async fn a_run_that_lost_two_workers_is_claimed_only_alone_and_after_five_waits_for_a_person() {
     let world = World::new(answering("done")).await;
     let run = one_run(&world).await;
-    let clock = Clock::fixed(chrono::DateTime::<chrono::Utc>::from(std::time::UNIX_EPOCH) + chrono::TimeDelta::days(30_000));
+    let clock =
+        Clock::fixed(chrono::DateTime::<chrono::Utc>::from(std::time::UNIX_EPOCH) + chrono::TimeDelta::days(30_000));
     let engine = world.engine.with_clock(clock.clone());
 
     for _ in 0..2 {
         assert_eq!(lose_a_worker(&engine, &clock, Which::Ordinary).await, 1);
     }
-    assert_eq!(lose_a_worker(&engine, &clock, Which::Ordinary).await, 0, "not beside other runs");
+    assert_eq!(
+        lose_a_worker(&engine, &clock, Which::Ordinary).await,
+        0,
+        "not beside other runs"
+    );
     for _ in 0..3 {
         assert_eq!(lose_a_worker(&engine, &clock, Which::Suspect).await, 1, "alone");
     }
 
     let parked = world.settled(run).await;
-    assert_eq!((parked.state.as_str(), parked.wait_reason.as_deref()), ("waiting", Some("crashes")));
+    assert_eq!(
+        (parked.state.as_str(), parked.wait_reason.as_deref()),
+        ("waiting", Some("crashes"))
+    );
     assert_eq!(parked.crashes, 5);
     let worker = world.worker(world.config("worker A"), Functions::new());
-    world.engine.resume_run(run, Some("mended"), Some("ops")).await.expect("resumed");
+    world
+        .engine
+        .resume_run(run, Some("mended"), Some("ops"))
+        .await
+        .expect("resumed");
     let ended = world.settled(run).await;
     assert_eq!((ended.state.as_str(), ended.crashes), ("succeeded", 0));
     world.events(run).await;
@@ -92,8 +104,16 @@ async fn a_run_that_lost_two_workers_is_claimed_only_alone_and_after_five_waits_
 async fn a_paused_run_is_not_claimed_until_it_is_resumed() {
     let world = World::new(answering("done")).await;
     let run = one_run(&world).await;
-    world.engine.pause_run(run, Some("holiday"), Some("ops")).await.expect("paused");
-    world.engine.pause_run(run, None, None).await.expect("pausing twice changes nothing");
+    world
+        .engine
+        .pause_run(run, Some("holiday"), Some("ops"))
+        .await
+        .expect("paused");
+    world
+        .engine
+        .pause_run(run, None, None)
+        .await
+        .expect("pausing twice changes nothing");
 
     let other = world.start("helper", &json!("not paused")).await;
     let worker = world.worker(world.config("worker A"), Functions::new());
@@ -117,12 +137,21 @@ async fn pausing_a_running_run_records_what_is_out_and_gives_it_back() {
     let worker = world.worker(world.config("worker A"), Functions::new());
     world.rehearsal.wait_for_asked(1).await;
 
-    world.engine.pause_run(run, Some("look at it"), Some("ops")).await.expect("paused");
+    world
+        .engine
+        .pause_run(run, Some("look at it"), Some("ops"))
+        .await
+        .expect("paused");
 
-    let resting = world.until(run, "the run is given back", |run| run.state == "queued").await;
+    let resting = world
+        .until(run, "the run is given back", |run| run.state == "queued")
+        .await;
     assert!(resting.paused_at.is_some());
     let steps = world.engine.journal(run).await.expect("a journal");
-    assert_eq!(steps[0].state, "succeeded", "the call that was out is recorded, not cut");
+    assert_eq!(
+        steps[0].state, "succeeded",
+        "the call that was out is recorded, not cut"
+    );
     assert_eq!(world.events(run).await.last().map(String::as_str), Some("run.paused"));
     world.engine.resume_run(run, None, None).await.expect("resumed");
     assert_eq!(world.settled(run).await.state, "succeeded");

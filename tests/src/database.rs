@@ -33,7 +33,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(10);
 pub struct TestDatabase {
     /// `postgres://user:password@host:port/database`
     pub url: String,
-    name: String,
+    /// What is dropped in the end; none where the server goes itself.
+    name: Option<String>,
     server: Arc<TestServer>,
 }
 
@@ -62,12 +63,25 @@ impl TestDatabase {
         Self::create(server, &template).await
     }
 
+    /// The migrated database of a private server, which it goes with.
+    pub fn of(server: &PrivateServer) -> Self {
+        Self {
+            url: server.url().to_owned(),
+            name: None,
+            server: Arc::new(TestServer::elsewhere(server.url())),
+        }
+    }
+
     async fn create(server: Arc<TestServer>, template: &str) -> Self {
         let name = format!("longhaul_test_{}", Uuid::new_v4().simple());
         let url = url::with_database(server.maintenance_url(), &name);
         let mut connection = connect(server.maintenance_url()).await;
         run(&mut connection, format!("create database {name} template {template}")).await;
-        let database = Self { url, name, server };
+        let database = Self {
+            url,
+            name: Some(name),
+            server,
+        };
         connection.close().await.expect("a connection closes");
         database
     }
@@ -89,7 +103,8 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let (url, name) = (self.server.maintenance_url().to_owned(), self.name.clone());
+        let Some(name) = self.name.clone() else { return };
+        let url = self.server.maintenance_url().to_owned();
         // An own thread: the test's runtime may be ending, and may have a single thread.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

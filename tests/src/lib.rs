@@ -9,5 +9,7 @@
 )]
 
 pub mod database;
+pub mod dev_process;
+pub mod http_door;
 pub mod process;
 pub mod world;

@@ -2,8 +2,10 @@
 
 use crate::world::{PATIENCE, World};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -21,27 +23,35 @@ pub struct Start<'a> {
     pub name: &'a str,
     /// Where it kills itself: `name` or `name:n`.
     pub crash_point: Option<&'a str>,
+    /// Where it stops itself, until SIGCONT: `name` or `name:n`.
+    pub stop_point: Option<&'a str>,
     /// Where it starts; commands of agents are found from here.
     pub working_dir: Option<&'a Path>,
-    /// Besides a lease of 2 s and a poll of 1 s.
+    /// How long others wait for it once it is gone.
+    pub lease_seconds: &'a str,
+    /// Besides name, lease and a poll of 1 s.
     pub arguments: &'a [&'a str],
 }
 
 impl<'a> Start<'a> {
-    /// A worker of that name that does not crash by itself.
+    /// A worker of that name with a lease of 2 s that does not crash by itself.
     pub const fn named(name: &'a str) -> Self {
         Self {
             name,
             crash_point: None,
+            stop_point: None,
             working_dir: None,
+            lease_seconds: "2",
             arguments: &[],
         }
     }
 
-    /// The same, killing itself at this point.
+    /// The same, killing itself at this point. Its lease is 1 s: nobody is there to take its run before it is gone, and
+    /// whoever comes then does not wait long.
     #[must_use]
     pub const fn dying_at(mut self, crash_point: &'a str) -> Self {
         self.crash_point = Some(crash_point);
+        self.lease_seconds = "1";
         self
     }
 }
@@ -54,7 +64,15 @@ impl WorkerProcess {
         let output = File::create(&log).expect("a log file");
         let mut command = Command::new(under_test());
         command
-            .args(["worker", "--name", start.name, "--lease-seconds", "2", "--poll-seconds", "1"])
+            .args([
+                "worker",
+                "--name",
+                start.name,
+                "--lease-seconds",
+                start.lease_seconds,
+                "--poll-seconds",
+                "1",
+            ])
             .args(start.arguments)
             .current_dir(start.working_dir.unwrap_or_else(|| Path::new("/")))
             .env("LONGHAUL_DATABASE_URL", &world.database.url)
@@ -62,12 +80,16 @@ impl WorkerProcess {
             .env("LONGHAUL_MODEL_KEY", "test-key-not-secret")
             .env("LONGHAUL_LOG", "info")
             .env_remove("LONGHAUL_CRASH_POINT")
+            .env_remove("LONGHAUL_STOP_POINT")
             .envs(&world.environment)
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a log file"))
             .stderr(output);
         if let Some(point) = start.crash_point {
             command.env("LONGHAUL_CRASH_POINT", point);
+        }
+        if let Some(point) = start.stop_point {
+            command.env("LONGHAUL_STOP_POINT", point);
         }
         let child = command.spawn().expect("the worker starts");
         Self {
@@ -85,8 +107,11 @@ impl WorkerProcess {
 
     /// Any signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        kill(Pid::from_raw(pid), signal).expect("the signal is sent");
+        kill(self.pid(), signal).expect("the signal is sent");
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
     }
 
     /// Its end.
@@ -103,6 +128,54 @@ impl WorkerProcess {
             Ok(status) => status,
             Err(_) => panic!("the worker does not exit; its log:\n{}", self.log()),
         }
+    }
+
+    /// Its end by SIGKILL: it came to its crash point.
+    pub async fn died(&mut self) {
+        let status = self.exited().await;
+        let killed = status.signal() == Some(Signal::SIGKILL as i32);
+        assert!(killed, "the worker ended with {status}; its log:\n{}", self.log());
+    }
+
+    /// SIGTERM, and its end in good order awaited.
+    pub async fn drain(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = self.exited().await;
+        assert!(
+            status.success(),
+            "a drained worker ended with {status}; its log:\n{}",
+            self.log()
+        );
+    }
+
+    /// Once it has stopped itself, or was stopped.
+    pub async fn stopped(&self) {
+        let is_stopped = || {
+            let seen = waitpid(self.pid(), Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED));
+            matches!(seen, Ok(WaitStatus::Stopped(..)))
+        };
+        let waiting = async {
+            while !is_stopped() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let stopped = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(stopped.is_ok(), "the worker does not stop; its log:\n{}", self.log());
+    }
+
+    /// Once it has logged this.
+    pub async fn logged(&self, text: &str) {
+        let waiting = async {
+            while !self.log().contains(text) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let logged = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(
+            logged.is_ok(),
+            "the worker does not log {text:?}; its log:\n{}",
+            self.log()
+        );
     }
 
     /// What it has logged so far.

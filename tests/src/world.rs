@@ -38,8 +38,12 @@ pub struct WorkerHandle {
 impl World {
     /// A world whose model plays this script.
     pub async fn new(script: Script) -> Self {
+        Self::on(TestDatabase::new().await, script).await
+    }
+
+    /// A world on a database of the test's own.
+    pub async fn on(database: TestDatabase, script: Script) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let database = TestDatabase::new().await;
         let engine = Engine::connect(&Connect::new(&database.url, "test"))
             .await
             .expect("the engine connects");
@@ -133,6 +137,26 @@ impl World {
         events.into_iter().map(|event| event.kind).collect()
     }
 
+    /// Waits until some worker's lease has been extended once more.
+    pub async fn lease_extended(&self) {
+        let pool = self.database.pool().await;
+        let newest = async || -> Option<chrono::DateTime<chrono::Utc>> {
+            sqlx::query_scalar("select max(lease_expires_at) from longhaul.worker")
+                .fetch_one(&pool)
+                .await
+                .expect("leases are read")
+        };
+        let before = newest().await;
+        let waiting = async {
+            while newest().await <= before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("a lease is extended");
+    }
+
     /// What a test's own statement answers.
     pub async fn sql(&self, statement: &'static str, run: RunId) -> Value {
         let pool = self.database.pool().await;
@@ -153,6 +177,11 @@ impl WorkerHandle {
             .expect("the worker drains")
             .expect("the worker's task does not break")
             .expect("the worker ends well");
+    }
+
+    /// Whether it has stopped by itself.
+    pub fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Ends the worker without a word, as a crash would: its lease runs out by itself.

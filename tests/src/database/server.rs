@@ -50,6 +50,14 @@ enum Shared {
 static SHARED: Mutex<Shared> = Mutex::const_new(Shared::None);
 
 impl TestServer {
+    /// One that somebody else keeps.
+    pub(super) fn elsewhere(maintenance_url: &str) -> Self {
+        Self {
+            maintenance_url: maintenance_url.to_owned(),
+            held: Held::Nothing,
+        }
+    }
+
     /// A database in which to say `create database`.
     pub(super) fn maintenance_url(&self) -> &str {
         &self.maintenance_url
@@ -100,10 +108,7 @@ pub(super) fn ways(forced: Option<&str>) -> Vec<Way> {
 async fn start_by(way: Way) -> Result<TestServer, String> {
     match way {
         Way::Url => match env::var(URL_VARIABLE) {
-            Ok(url) if !url.is_empty() => Ok(TestServer {
-                maintenance_url: url,
-                held: Held::Nothing,
-            }),
+            Ok(url) if !url.is_empty() => Ok(TestServer::elsewhere(&url)),
             Ok(_) | Err(_) => Err(format!("{URL_VARIABLE} is not set")),
         },
         Way::Binaries => {

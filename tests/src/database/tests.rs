@@ -23,11 +23,11 @@ async fn each_test_has_an_own_database_that_goes_away() {
     assert_eq!(seen, None);
 
     // Somebody is still connected: that must not keep the database alive.
-    let name = one.name.clone();
+    let name = one.name.clone().unwrap();
     drop(one);
 
     assert_eq!(count_databases(server.maintenance_url(), &name).await, 0);
-    assert_eq!(count_databases(server.maintenance_url(), &other.name).await, 1);
+    assert_eq!(count_databases(server.maintenance_url(), other.name.as_deref().unwrap()).await, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,154 @@
+//! The hot statements use their indexes, whatever has piled up behind them.
+
+use longhaul_tests::database::TestDatabase;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+/// A hot statement and what its plan must name.
+struct Hot {
+    name: &'static str,
+    sql: &'static str,
+    /// The parameters, as `explain execute` takes them.
+    given: &'static str,
+    indexes: &'static [&'static str],
+}
+
+/// A worker that holds runs.
+const HOLDER: &str = "'00000000-0000-4000-8000-000000000001'";
+
+const HOT: [Hot; 7] = [
+    Hot {
+        name: "claim_runs",
+        sql: include_str!("../../engine/src/transition/claim_runs.sql"),
+        given: "$holder, 20, '{default}', '{agent}', '{}', null, false, 2",
+        indexes: &["run_claim_idx", "run_pkey"],
+    },
+    Hot {
+        name: "poll",
+        sql: include_str!("../../engine/src/query/poll.sql"),
+        given: "'{default}', '{agent}', '{}', null",
+        indexes: &["run_claim_idx", "run_due_idx", "run_wake_idx", "run_held_idx", "worker_open_idx"],
+    },
+    Hot {
+        name: "wake_runs",
+        sql: include_str!("../../engine/src/transition/wake_runs.sql"),
+        given: "100, null",
+        indexes: &["run_wake_idx", "run_pkey"],
+    },
+    Hot {
+        name: "lock_abandoned_runs",
+        sql: include_str!("../../engine/src/transition/lock_abandoned_runs.sql"),
+        given: "100",
+        indexes: &["run_held_idx"],
+    },
+    Hot {
+        name: "extend_lease",
+        sql: include_str!("../../engine/src/transition/extend_lease.sql"),
+        given: "$holder, 15000, null",
+        indexes: &["run_held_idx"],
+    },
+    Hot {
+        name: "record",
+        sql: include_str!("../../engine/src/transition/record.sql"),
+        given: "$run, 1, $holder, true, true, null, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+                '{}', '{}', '{}', '{}', '{1}', '{succeeded}', '{1}', '{3}', '{f}', '{null}', '{null}', '{null}', '{null}',
+                '{9}', '{step.succeeded}', '{1}', '{null}', '{f}'",
+        indexes: &["run_pkey", "step_pkey"],
+    },
+    Hot {
+        name: "steps",
+        sql: include_str!("../../engine/src/query/steps.sql"),
+        given: "$run",
+        indexes: &["step_pkey"],
+    },
+];
+
+/// Thirty-eight thousand runs that have ended, some with their journals, and a backlog beside them.
+const FILL: &str = "
+    insert into longhaul.agent_version (id, tenant, name, version, definition, digest, functions)
+    values ('00000000-0000-4000-8000-00000000000a', 'default', 'a', 1, '{}', '', '{}');
+    insert into longhaul.worker (id, name, kinds, functions, queues, lease_expires_at, closed_at)
+    select
+        ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'w', '{agent}', '{}', '{default}',
+        now() + interval '1 min', case when n > 3 then now() end
+    from generate_series(1, 500) as n;
+    insert into longhaul.run (
+        id, tenant, requester, labels, kind, agent, agent_version_id, functions, queue, priority, state, waiting_for,
+        due_at, worker_id, fence, event_seq, ended_at, input)
+    select
+        longhaul.new_run_id(), 'default', 'r', '{}', 'agent', 'a', '00000000-0000-4000-8000-00000000000a', '{}',
+        'default', 100, kind.state, case kind.state when 'waiting' then 'timer' end,
+        case when kind.state in ('queued', 'waiting') then now() + (n % 7 - 3) * interval '1 hour' end,
+        case kind.state when 'running' then '00000000-0000-4000-8000-000000000001'::uuid end,
+        1, 8, case kind.state when 'succeeded' then now() end, '{}'
+    from generate_series(1, 41200) as n
+    cross join lateral (
+        select case when n <= 38000 then 'succeeded' when n <= 40000 then 'queued'
+                    when n <= 41000 then 'waiting' else 'running' end as state
+    ) as kind;
+    insert into longhaul.event (run_id, seq, kind, fence)
+    select run.id, n, 'step.succeeded', 1 from longhaul.run cross join generate_series(1, 8) as n where run.id in (select id from longhaul.run where ended_at is not null limit 3000);
+    insert into longhaul.step (
+        run_id, seq, turn, call_index, kind, name, state, effect, key, attempt, attempts_max, maybe_applied, worker_id,
+        fence, created_at, budget_from, ended_at, request_digest)
+    select
+        run.id, n, n, 0, 'model', 'm', 'succeeded', 'read_only', 'k', 1, 3, false,
+        '00000000-0000-4000-8000-000000000001', 1, now(), now(), now(), ''
+    from longhaul.run cross join generate_series(1, 4) as n
+    where run.id in (select id from longhaul.run where ended_at is not null limit 3000);
+    analyze";
+
+async fn run_sql(connection: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// The plan's lines, for parameters as given or for any.
+async fn plan(connection: &mut PgConnection, hot: &Hot, mode: &str) -> String {
+    let run: uuid::Uuid = sqlx::query_scalar("select id from longhaul.run where state = 'running' limit 1")
+        .fetch_one(&mut *connection)
+        .await
+        .expect("a run is there");
+    let given = hot
+        .given
+        .replace("$holder", HOLDER)
+        .replace("$run", &format!("'{run}'"));
+    run_sql(connection, &format!("set plan_cache_mode = {mode}")).await;
+    let explain = format!("explain execute {}({given})", hot.name);
+    let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain.as_str()))
+        .fetch_all(connection)
+        .await
+        .unwrap_or_else(|error| panic!("{explain}: {error}"));
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn hot_statements_use_their_indexes_with_a_long_history_behind_them() {
+    let database = TestDatabase::new().await;
+    let mut connection = database.connect().await;
+    run_sql(&mut connection, FILL).await;
+    let mut complaints = Vec::new();
+    for hot in &HOT {
+        run_sql(&mut connection, &format!("prepare {} as {}", hot.name, hot.sql)).await;
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            let plan = plan(&mut connection, hot, mode).await;
+            for index in hot.indexes.iter().filter(|index| !plan.contains(**index)) {
+                complaints.push(format!("{}, {mode}: {index} is not used:\n{plan}", hot.name));
+            }
+            for table in ["run", "step", "event"]
+                .into_iter()
+                .filter(|table| is_read_whole(&plan, table))
+            {
+                complaints.push(format!("{}, {mode}: all of {table} is read:\n{plan}", hot.name));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+}
+
+fn is_read_whole(plan: &str, table: &str) -> bool {
+    plan.lines()
+        .filter_map(|line| line.split_once("Seq Scan on "))
+        .any(|(_, scanned)| scanned.split_whitespace().next() == Some(table))
+}

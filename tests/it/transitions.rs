@@ -1,0 +1,8 @@
+//! Each transition by hand, without a worker: who wins, who is refused, and what is left behind.
+
+mod claim;
+mod control;
+mod fence;
+mod identity;
+mod lease;
+mod wake;
