@@ -339,7 +339,7 @@ begin
     end if;
 
     -- A pause is lifted first; what a paused run had been waiting for, it still waits for.
-    if found_run.paused_at is not null then
+    if found_run.paused_at is not null and found_run.state <> 'failed' then
         if found_run.state <> 'running' then
             insert into longhaul.event (run_id, seq, kind, fence, data)
             values (run_id, found_run.event_seq + 1, 'run.resumed', found_run.fence,
@@ -384,6 +384,9 @@ begin
         due_at        = now(),
         ended_at      = null,
         error         = null,
+        paused_at     = null,
+        paused_by     = null,
+        pause_reason  = null,
         crashes       = 0,
         event_seq     = found_run.event_seq + 1,
         wakes         = run.wakes + 1,
