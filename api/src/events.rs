@@ -101,7 +101,7 @@ pub(crate) async fn follow(
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<i32>, Problem> {
-    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
+    let Some(value) = headers.get(LAST_EVENT_ID) else {
         return Ok(None);
     };
     let seen = value.to_str().ok().and_then(|text| text.parse::<i32>().ok());

@@ -108,12 +108,14 @@ fn admit(app: &App, request: &Request) -> Result<(), Problem> {
 fn refuse_other_sites(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(&HOST);
-    let is_other_origin = text(&ORIGIN).is_some_and(|origin| {
-        let authority = origin.split_once("://").map(|(_, authority)| authority);
-        authority.is_none() || authority != host
-    });
-    let is_other_site = text(&FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
-    if is_other_origin || is_other_site {
+    // A browser that says where the page came from is believed; an older one tells only the page's origin, which a proxy
+    // may know by another name than this server.
+    let is_other_site = match (text(&FETCH_SITE), text(&ORIGIN)) {
+        (Some(site), _) => site != "same-origin" && site != "none",
+        (None, Some(origin)) => origin.split_once("://").map(|(_, authority)| authority) != host,
+        (None, None) => false,
+    };
+    if is_other_site {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "cross_site_request",

@@ -3,8 +3,8 @@
 use crate::options::Access;
 use crate::problem::PROBLEM_JSON;
 use crate::runs::LabelFilter;
-use utoipa::PartialSchema;
 use serde_json::json;
+use utoipa::PartialSchema;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{Schema, SchemaFormat, SchemaType, Type};
@@ -41,7 +41,12 @@ pub(crate) fn bare() -> OpenApi {
             tag("agents", "Definitions of what an agent may do and spend"),
             tag("health", "For whoever watches the process"),
         ]))
-        .components(Some(ComponentsBuilder::new().schema("Problem", problem()).schema("LabelFilter", LabelFilter::schema()).build()))
+        .components(Some(
+            ComponentsBuilder::new()
+                .schema("Problem", problem())
+                .schema("LabelFilter", LabelFilter::schema())
+                .build(),
+        ))
         .build()
 }
 

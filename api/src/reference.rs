@@ -31,16 +31,41 @@ fn escaped(text: &str) -> String {
 
 /// Escaped, with what stands in backticks as code.
 fn marked(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for (index, part) in text.split('`').enumerate() {
+    between(text, "`", |part, is_code| {
         let part = escaped(part);
-        let _ = if index % 2 == 1 {
-            write!(html, "<code>{part}</code>")
+        if is_code {
+            format!("<code>{part}</code>")
         } else {
-            write!(html, "{part}")
+            between(&part, "**", |part, is_strong| {
+                if is_strong {
+                    format!("<strong>{part}</strong>")
+                } else {
+                    part.to_owned()
+                }
+            })
+        }
+    })
+}
+
+/// Every second part between the marks is another's.
+fn between(text: &str, mark: &str, write: impl Fn(&str, bool) -> String) -> String {
+    let parts = text.split(mark).enumerate();
+    parts.map(|(index, part)| write(part, index % 2 == 1)).collect()
+}
+
+/// Links lead to files that are not served: their words stay.
+fn without_links(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((head, tail)) = rest.split_once("](") {
+        let (Some((before, words)), Some((_, after))) = (head.rsplit_once('['), tail.split_once(')')) else {
+            break;
         };
+        plain.push_str(before);
+        plain.push_str(words);
+        rest = after;
     }
-    html
+    plain + rest
 }
 
 fn document(title: &str, body: &str) -> String {
@@ -55,15 +80,14 @@ fn document(title: &str, body: &str) -> String {
 pub(crate) fn text_page(code: &str, markdown: &str) -> String {
     let mut body = String::from("<p><a href=\"/docs\">Longhaul's API</a></p>");
     for paragraph in markdown.split("\n\n").map(str::trim).filter(|text| !text.is_empty()) {
-        let _ = match paragraph.strip_prefix("# ") {
-            Some(title) => write!(body, "<h1>{}</h1>", marked(title)),
-            None => match paragraph.strip_prefix("```") {
-                Some(block) => {
-                    let (_, code) = block.split_once('\n').unwrap_or(("", block));
-                    write!(body, "<pre>{}</pre>", escaped(code.trim_end_matches("```").trim_end()))
-                }
-                None => write!(body, "<p>{}</p>", marked(&paragraph.replace("**", ""))),
-            },
+        let _ = if let Some(title) = paragraph.strip_prefix("# ") {
+            write!(body, "<h1>{}</h1>", marked(title))
+        } else if let Some(title) = paragraph.strip_prefix("## ") {
+            write!(body, "<h2>{}</h2>", marked(title))
+        } else if let Some((_, block)) = paragraph.strip_prefix("```").and_then(|block| block.split_once('\n')) {
+            write!(body, "<pre>{}</pre>", escaped(block.trim_end_matches("```").trim_end()))
+        } else {
+            write!(body, "<p>{}</p>", marked(&without_links(paragraph)))
         };
     }
     document(code, &body)
@@ -185,3 +209,6 @@ fn write_schemas(body: &mut String, api: &OpenApi) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ pub(crate) use serving::{Api, Demo, Dev, Health, Payments, Rehearse, Worker};
 const AFTER_HELP: &str = "\
 Start here:
   longhaul demo                                see a run survive kill -9, in ten seconds
-  longhaul dev                                 a database, the API, a worker and an example, all in one
+  longhaul dev                                 a database, the API, a worker and an example
   longhaul agent apply agent.toml              store an agent of your own
   longhaul run start my-agent --input-text Hi --watch
 

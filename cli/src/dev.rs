@@ -14,6 +14,7 @@ pub(crate) use state::{folder, running};
 use crate::args::{Dev as Args, Global};
 use crate::command::api::{cannot_listen, not_listening};
 use crate::failure::{Exit, Failure, of_engine};
+use crate::output::{self, style};
 use crate::signals;
 use ::api::{Access, Api, ApiOptions};
 use ::worker::{Config, Functions, Worker, WorkerError};
@@ -34,6 +35,8 @@ const LOOK_PERIOD: Duration = Duration::from_millis(500);
 const LEASE: Duration = Duration::from_secs(5);
 /// How long calls in flight may go on after Ctrl-C; somebody sits there and waits.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
+/// Longer than this nobody waits without being told for what.
+const SILENCE: Duration = Duration::from_secs(1);
 /// How long the rest has to end when its database is gone.
 const ABANDON_LIMIT: Duration = Duration::from_secs(2);
 
@@ -57,6 +60,10 @@ pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> an
     }
     let state = StateFolder::open(&args.state)?;
     is_free(args.listen)?;
+    if global.database_url.is_none() && state.is_new() && !global.json {
+        let once = format!("making a private Postgres in {}; this happens once", state.shown());
+        output::note(style::dim(once));
+    }
     let database = Database::start(global.database_url.clone(), &state).await?;
     let engine = match database.prepare().await {
         Ok(engine) => engine,
@@ -155,7 +162,12 @@ impl Running {
             engine.close().await;
         };
         if is_well {
-            ending.await;
+            tokio::pin!(ending);
+            if tokio::time::timeout(SILENCE, ending.as_mut()).await.is_err() {
+                let why = "waiting for calls that are on their way; Ctrl-C again stops at once";
+                output::note(style::dim(why));
+                ending.await;
+            }
         } else if tokio::time::timeout(ABANDON_LIMIT, ending).await.is_err() {
             abort_worker.abort();
             abort_api.abort();

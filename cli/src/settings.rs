@@ -83,7 +83,7 @@ pub(crate) fn parse(typed: Vec<OsString>) -> Result<Cli, Unparsed> {
 fn without_empty_variables(mut command: clap::Command) -> clap::Command {
     for setting in ALL {
         let is_empty = |variable: &&str| std::env::var_os(variable).is_some_and(|value| value.is_empty());
-        if setting.variables.iter().any(|variable| is_empty(variable)) {
+        if setting.variables.iter().any(is_empty) {
             for argument in setting.arguments {
                 let reset = Box::new(|arg: clap::Arg| arg.env(clap::builder::Resettable::Reset));
                 command = with_argument(command, argument, reset);

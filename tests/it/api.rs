@@ -5,6 +5,7 @@ mod door;
 mod events;
 mod followers;
 mod idle;
+mod manual;
 mod runs;
 
 use longhaul_tests::http_door::HttpDoor;
@@ -49,9 +50,24 @@ pub(crate) fn id(body: &Value) -> engine::RunId {
 }
 
 pub(crate) fn refused(told: &(reqwest::StatusCode, Value), status: u16, code: &str) {
-    assert_eq!((told.0.as_u16(), told.1["code"].as_str()), (status, Some(code)), "{}", told.1);
+    assert_eq!(
+        (told.0.as_u16(), told.1["code"].as_str()),
+        (status, Some(code)),
+        "{}",
+        told.1
+    );
     assert_eq!(told.1["status"], status);
     assert_eq!(told.1["type"], format!("/docs/errors/{code}"));
-    assert!(told.1["title"].as_str().is_some_and(|title| !title.is_empty() && title != "Refused"), "{}", told.1);
-    assert!(told.1["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{}", told.1);
+    assert!(
+        told.1["title"]
+            .as_str()
+            .is_some_and(|title| !title.is_empty() && title != "Refused"),
+        "{}",
+        told.1
+    );
+    assert!(
+        told.1["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
+        "{}",
+        told.1
+    );
 }

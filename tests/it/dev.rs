@@ -5,6 +5,7 @@ use longhaul_tests::dev_process::{Desk, gone, is_alive};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
@@ -23,7 +24,10 @@ fn dev_runs_its_example_ends_without_a_trace_and_finds_the_run_again() {
     let (error, code) = desk.refused(&["dev", "--listen", "127.0.0.1:0"]);
     assert_eq!((error["code"].as_str(), code), (Some("state_folder_in_use"), Some(3)));
     let holder = format!("process {}", dev.pid());
-    assert!(error["message"].as_str().unwrap_or_default().contains(&holder), "{error}");
+    assert!(
+        error["message"].as_str().unwrap_or_default().contains(&holder),
+        "{error}"
+    );
     let taken = dev.ready["api"].as_str().unwrap_or_default().replace("http://", "");
     let (error, code) = desk.refused(&["dev", "--state", "another", "--listen", &taken]);
     assert_eq!((error["code"].as_str(), code), (Some("cannot_listen"), Some(1)));
@@ -64,25 +68,36 @@ fn a_killed_dev_leaves_no_postgres_and_the_next_one_goes_on() {
     assert!(next.log().contains("postgres_died"), "{}", next.log());
 }
 
-#[test]
-fn a_state_folder_of_another_release_is_refused_with_what_to_do() {
+#[tokio::test]
+async fn a_state_folder_of_another_release_is_refused_with_what_to_do() {
     let desk = Desk::new();
     let mut dev = desk.dev(&[]);
     let url = dev.ready["database_url"].as_str().unwrap_or_default().to_owned();
-    let changed = std::process::Command::new("psql")
-        .args([url.as_str(), "-qc", "update longhaul.migration set checksum = 'another' where version = 2"])
-        .status();
-    assert!(changed.expect("psql runs").success());
+    let mut database = PgConnection::connect(&url).await.expect("its database answers");
+    sqlx::query("update longhaul.migration set checksum = 'another' where version = 2")
+        .execute(&mut database)
+        .await
+        .expect("the migration is another's");
+    database.close().await.expect("the connection closes");
     dev.stop();
     let (error, code) = desk.refused(&["dev", "--listen", "127.0.0.1:0"]);
     assert_eq!((error["code"].as_str(), code), (Some("unknown_schema"), Some(5)));
-    assert!(error["message"].as_str().unwrap_or_default().contains("another release"), "{error}");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("another release"),
+        "{error}"
+    );
     assert!(error["hint"].is_string(), "{error}");
 
     fs::write(desk.path().join(".longhaul/postgres/data/PG_VERSION"), "9.6\n").expect("it is written");
     let (error, code) = desk.refused(&["dev", "--listen", "127.0.0.1:0"]);
     assert_eq!((error["code"].as_str(), code), (Some("other_postgres"), Some(5)));
-    assert!(error["message"].as_str().unwrap_or_default().contains("PostgreSQL 9.6"), "{error}");
+    assert!(
+        error["message"].as_str().unwrap_or_default().contains("PostgreSQL 9.6"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -123,6 +138,9 @@ fn a_file_of_runs_is_started_once_however_often_it_is_given() {
     fs::write(desk.path().join("runs.jsonl"), changed).expect("it is written");
     let (error, code) = desk.refused(&start);
     assert_eq!((error["code"].as_str(), code), (Some("key_reused"), Some(3)));
-    assert!(error["message"].as_str().unwrap_or_default().contains("line 271"), "{error}");
+    assert!(
+        error["message"].as_str().unwrap_or_default().contains("line 271"),
+        "{error}"
+    );
     dev.stop();
 }

@@ -15,7 +15,7 @@ struct Hot {
 /// A worker that holds runs.
 const HOLDER: &str = "'00000000-0000-4000-8000-000000000001'";
 
-const HOT: [Hot; 7] = [
+const HOT: [Hot; 8] = [
     Hot {
         name: "claim_runs",
         sql: include_str!("../../engine/src/transition/claim_runs.sql"),
@@ -59,6 +59,12 @@ const HOT: [Hot; 7] = [
         sql: include_str!("../../engine/src/query/steps.sql"),
         given: "$run",
         indexes: &["step_pkey"],
+    },
+    Hot {
+        name: "new_events",
+        sql: include_str!("../../engine/src/query/new_events.sql"),
+        given: "array[$run, $holder]::uuid[], '{0,0}', 128",
+        indexes: &["event_pkey"],
     },
 ];
 

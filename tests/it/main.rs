@@ -9,6 +9,7 @@
 mod agent_loop;
 mod api;
 mod audit;
+mod command_line;
 mod dev;
 mod doors;
 mod driving;
@@ -18,3 +19,4 @@ mod resting;
 mod schema;
 mod stage;
 mod transitions;
+mod undrivable;

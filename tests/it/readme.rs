@@ -21,12 +21,21 @@ PIDS=
 serve() { # a command that goes on
     name=$1; shift
     longhaul "$name" "$@" >"$name.log" 2>&1 & PIDS="$! $PIDS"
-    case $name in dev) sign='Longhaul is ready' ;; worker) sign='is ready' ;; api) sign='listening' ;; esac
+    case $name in rehearse) sign='playing' ;; payments) sign='http' ;; dev) sign='Longhaul is ready' ;; worker) sign='is ready' ;; api) sign='listening' ;; esac
     tries=0
     until grep -q "$sign" "$name.log"; do
         kill -0 "${PIDS%% *}" && [ "$tries" -lt 600 ] || { cat "$name.log" >&2; exit 1; }
         tries=$((tries + 1)); sleep 0.05
     done
+}
+compose_up() { # what docker-compose.yml starts, without containers: ADDRESS DATABASE
+    export LONGHAUL_DATABASE_URL=$2
+    longhaul migrate
+    serve payments --ledger ledger.jsonl
+    serve rehearse examples/refund-clerk/rehearsal.toml
+    export PAYMENTS_URL=$(cat payments.log) PAYMENTS_TOKEN=token LONGHAUL_MODEL_KEY=rehearsal
+    LONGHAUL_MODEL_URL=$(sed -n 's/^playing.* at //p' rehearse.log) serve worker --name worker-1
+    serve api --listen "$1"
 }
 finish() { for pid in $PIDS; do kill -TERM "$pid"; wait "$pid"; done; PIDS=; }
 trap 'for pid in $PIDS; do kill -KILL "$pid" 2>/dev/null || :; done' EXIT
@@ -122,8 +131,14 @@ fn play(heading: &str, changes: &[(&str, &str)]) {
     let shims = desk.path().join(".shims");
     fs::create_dir(&shims).expect("a folder");
     symlink(under_test(), shims.join("longhaul")).expect("a link");
-    program(&shims, "cargo", "[ \"$1\" != run ] || { shift 2; exec longhaul \"$@\"; }");
+    program(
+        &shims,
+        "cargo",
+        "[ \"$1\" != run ] || { shift 2; exec longhaul \"$@\"; }",
+    );
     program(&shims, "docker", "exit 0");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    symlink(examples, desk.path().join("examples")).expect("a link");
     let mut readme = workspace_file("README.md");
     for (from, to) in changes {
         readme = readme.replace(from, to);
@@ -148,7 +163,10 @@ fn play(heading: &str, changes: &[(&str, &str)]) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    assert!(output.status.success(), "{words}\n--- printed\n{printed}\n--- told\n{told}");
+    assert!(
+        output.status.success(),
+        "{words}\n--- printed\n{printed}\n--- told\n{told}"
+    );
     let shown = printed.split("@@@\n").skip(1).step_by(2);
     let shown: Vec<String> = shown.map(without_numbers).collect();
     let expected: Vec<String> = expected.iter().map(|text| without_numbers(text)).collect();
@@ -183,7 +201,10 @@ fn free_address() -> String {
 #[test]
 fn the_demo_and_dev_start_in_a_minute() {
     let listen = format!("dev --listen {}", free_address());
-    play("Start in a minute", &[("cargo run -- dev ", &format!("cargo run -- {listen} "))]);
+    play(
+        "Start in a minute",
+        &[("cargo run -- dev ", &format!("cargo run -- {listen} "))],
+    );
 }
 
 #[test]
@@ -197,21 +218,26 @@ fn a_first_agent_of_ones_own_is_written_applied_run_and_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_runs_for_real_on_a_database_of_ones_own() {
-    let database = TestDatabase::empty().await;
-    let address = free_address();
-    let url = database.url.clone();
+async fn it_runs_for_real_with_the_programs_of_the_containers_and_on_a_database_of_ones_own() {
+    let (composed, own) = (TestDatabase::empty().await, TestDatabase::empty().await);
+    let (composed_url, own_url) = (composed.url.clone(), own.url.clone());
+    let (address, own_address) = (free_address(), free_address());
     let played = tokio::task::spawn_blocking(move || {
-        let listening = format!("longhaul api --listen {address} ");
-        let agent = "longhaul migrate && printf 'name = \"clock\"\\nsystem = \"You tell the time.\"\\n[model]\\n\
-                     name = \"claude-sonnet-5-5\"\\nmax_tokens = 512\\n' >clock.toml";
         play(
             "Run it for real",
             &[
-                ("curl -s http://127.0.0.1:7700/readyz", "true"),
-                ("postgres://me@localhost/longhaul", &url),
-                ("longhaul migrate ", agent),
-                ("longhaul api ", &listening),
+                (
+                    "docker compose up --build --detach",
+                    &format!("compose_up {address} '{composed_url}'"),
+                ),
+                ("127.0.0.1:7700", &address),
+                ("postgres://me@localhost/longhaul", &format!("'{own_url}'")),
+                // Its file is in another section.
+                (
+                    "longhaul agent apply clock.toml",
+                    "longhaul agent apply examples/refund-clerk/agent.toml",
+                ),
+                ("longhaul api ", &format!("longhaul api --listen {own_address} ")),
             ],
         );
     });

@@ -8,10 +8,13 @@ use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Variables of whoever runs the tests that would change what these processes do.
 const FOREIGN_VARIABLES: [&str; 2] = ["DATABASE_URL", "ANTHROPIC_API_KEY"];
+
+/// Between two looks.
+const LOOK_PERIOD: Duration = Duration::from_millis(10);
 
 /// A folder in which things are typed.
 pub struct Desk {
@@ -117,14 +120,14 @@ impl Default for Desk {
 
 impl DevProcess {
     fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
-        let began = Instant::now();
-        while !holds(self) {
+        let seen = eventually(|| {
             let ended = self.child.try_wait().expect("its state");
-            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            assert!(ended.is_none(), "{what}: it ended with {ended:?}\n{log}");
-            assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}\n{log}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            holds(self).then_some(()).or_else(|| {
+                assert!(ended.is_none(), "{what}: it ended with {ended:?}\n{}", self.log());
+                None
+            })
+        });
+        assert!(seen.is_some(), "{what}: not within {PATIENCE:?}\n{}", self.log());
     }
 
     /// Its process number.
@@ -147,14 +150,8 @@ impl DevProcess {
 
     /// Its end.
     pub fn ended(&mut self) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("its state") {
-                return status;
-            }
-            assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let ended = eventually(|| self.child.try_wait().expect("its state"));
+        ended.unwrap_or_else(|| panic!("it does not end:\n{}", self.log()))
     }
 
     /// What it has logged.
@@ -179,9 +176,18 @@ pub fn is_alive(pid: i32) -> bool {
 
 /// Waits until it is gone.
 pub fn gone(pid: i32) {
-    let began = Instant::now();
-    while is_alive(pid) {
-        assert!(began.elapsed() < PATIENCE, "process {pid} is still there");
-        std::thread::sleep(Duration::from_millis(10));
+    let is_gone = eventually(|| (!is_alive(pid)).then_some(()));
+    assert!(is_gone.is_some(), "process {pid} is still there");
+}
+
+/// What is there at last, looked for often and not for ever.
+fn eventually<Seen>(mut look: impl FnMut() -> Option<Seen>) -> Option<Seen> {
+    let tries = PATIENCE.as_millis() / LOOK_PERIOD.as_millis();
+    for _ in 0..tries {
+        if let Some(seen) = look() {
+            return Some(seen);
+        }
+        std::thread::sleep(LOOK_PERIOD);
     }
+    look()
 }

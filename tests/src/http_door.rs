@@ -168,7 +168,11 @@ impl EventReader {
 
 /// None: a comment, or a field that is no event.
 fn parse(block: &str) -> Option<StreamEvent> {
-    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    let field = |name: &str| {
+        block
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    };
     Some(StreamEvent {
         id: field("id").map(|id| id.parse().expect("an id is a number")),
         kind: field("event")?.to_owned(),

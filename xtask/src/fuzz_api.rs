@@ -44,7 +44,7 @@ pub(crate) fn fuzz_api(arguments: &[String]) -> anyhow::Result<ExitCode> {
         .arg(root.join("tests/schemathesis.toml"))
         .args(["run", &format!("{}/openapi.json", door.url)])
         .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
-        .args(["--max-examples", EXAMPLES, "--workers", "2"])
+        .args(["--max-examples", EXAMPLES])
         .args(arguments)
         // Nothing stands between it and the door.
         .env("NO_PROXY", "127.0.0.1")
@@ -54,7 +54,11 @@ pub(crate) fn fuzz_api(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let status = run(&mut fuzz)?;
     drop(door);
     drop(server);
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The tool's path, installed if it is not there yet.

@@ -68,7 +68,11 @@ pub(crate) struct NewRun {
 }
 
 fn labels_schema() -> Object {
-    let text = || ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000]*$"));
+    let text = || {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r"^[^\u0000]*$"))
+    };
     ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
         .description(Some("Free words for search: 64 names at most, 8 KiB in all."))
@@ -116,6 +120,10 @@ pub(crate) struct ContentBlock {
 /// Runs to start together, all or none.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"runs": [
+    {"agent": "refund-desk", "input": {"order_id": "ORD-1007"}, "idempotency_key": "ORD-1007"},
+    {"agent": "refund-desk", "input": {"order_id": "ORD-1008"}, "idempotency_key": "ORD-1008"}
+]}))]
 pub(crate) struct NewBatch {
     /// 1,000 at most.
     #[schema(min_items = 1, max_items = 1000)]
@@ -165,7 +173,9 @@ fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::E
         format!("{float:.0}").parse().ok()
     });
     let fitting = whole.and_then(|whole| i32::try_from(whole).ok());
-    fitting.map(Some).ok_or_else(|| D::Error::custom(format!("{number} is not a whole number that fits")))
+    fitting
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("{number} is not a whole number that fits")))
 }
 
 fn empty_object() -> Box<RawValue> {

@@ -69,7 +69,12 @@ pub(crate) struct Worker {
     #[arg(long, env = "LONGHAUL_WORKER_NAME", hide_env_values = true)]
     pub(crate) name: Option<String>,
     /// A queue to take runs from; may be given several times
-    #[arg(long = "queue", value_name = "QUEUE", default_value = "default", value_delimiter = ',')]
+    #[arg(
+        long = "queue",
+        value_name = "QUEUE",
+        default_value = "default",
+        value_delimiter = ','
+    )]
     #[arg(env = "LONGHAUL_QUEUES", hide_env_values = true)]
     pub(crate) queues: Vec<String>,
     /// How long this worker may be silent before others take over what it held; at least 0.5

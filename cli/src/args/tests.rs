@@ -1,5 +1,5 @@
-use super::*;
 use super::run::label;
+use super::*;
 use clap::CommandFactory;
 use std::time::Duration;
 

@@ -49,7 +49,10 @@ async fn connected(connect: &Connect, shutdown: &CancellationToken) -> Result<Op
         match opened.await {
             Ok(engine) => return Ok(Some(engine)),
             Err(error) if error.is_transient() => {
-                warn!("the database does not answer, trying again: {}", of_engine(&error).message);
+                warn!(
+                    "the database does not answer, trying again: {}",
+                    of_engine(&error).message
+                );
             }
             Err(error @ EngineError::Database(_)) => return Err(not_connected(&error, &connect.url)),
             Err(error) => return Err(of_engine(&error)),
@@ -75,11 +78,15 @@ fn access(global: &Global, args: &Args) -> Result<Access, Failure> {
         }
         return Ok(Access::AllowAnyone);
     }
-    match token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()) {
+    match token
+        .map(|token| token.trim().to_owned())
+        .filter(|token| !token.is_empty())
+    {
         Some(token) => Ok(Access::Token(SecretString::from(token))),
-        None => Err(Failure::usage("token_required", "the API is not served without a token").hint(format!(
-            "{WANTED}; for a machine of your own: --insecure-no-token"
-        ))),
+        None => Err(
+            Failure::usage("token_required", "the API is not served without a token")
+                .hint(format!("{WANTED}; for a machine of your own: --insecure-no-token")),
+        ),
     }
 }
 

@@ -135,9 +135,8 @@ fn as_json(setting: &Setting, found: &Found) -> Value {
 
 /// Variables that look like settings, and are none.
 fn unknown_variables() -> Vec<String> {
-    let is_known = |name: &str| {
-        OTHER_VARIABLES.contains(&name) || ALL.iter().any(|setting| setting.variables.contains(&name))
-    };
+    let is_known =
+        |name: &str| OTHER_VARIABLES.contains(&name) || ALL.iter().any(|setting| setting.variables.contains(&name));
     let mut names: Vec<String> = std::env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| name.starts_with(VARIABLE_PREFIX) && !name.starts_with("LONGHAUL_TEST_") && !is_known(name))

@@ -25,7 +25,9 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let is_well = head.split(' ').nth(1) == Some("200");
     if !is_well {
         let told: Option<Value> = serde_json::from_str(body).ok();
-        let reason = told.as_ref().and_then(|told| told["reason"].as_str().or(told["detail"].as_str()));
+        let reason = told
+            .as_ref()
+            .and_then(|told| told["reason"].as_str().or(told["detail"].as_str()));
         let status = head.lines().next().unwrap_or_default();
         let message = format!("{} is not ready: {}", args.address, reason.unwrap_or(status));
         return Err(Failure::new(Exit::Failed, "not_healthy", message).into());
@@ -41,7 +43,10 @@ pub(crate) async fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 async fn ask(args: &Args) -> io::Result<String> {
     let path = if args.live { "/healthz" } else { "/readyz" };
     let mut stream = TcpStream::connect(args.address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", args.address);
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        args.address
+    );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;

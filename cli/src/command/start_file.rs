@@ -159,9 +159,15 @@ fn refused(name: &str, judged: &Judged, json: bool) -> Failure {
         _ => format!(" (the first {MISTAKES_MAX} are shown)"),
     };
     let plural = if count == 1 { "mistake" } else { "mistakes" };
-    let details = judged.mistakes.iter().map(|(line, told)| json!({"line": line, "message": told}));
-    Failure::usage("invalid_runs_file", format!("{count} {plural}, nothing was started{shown}"))
-        .details("mistakes", details.collect())
+    let details = judged
+        .mistakes
+        .iter()
+        .map(|(line, told)| json!({"line": line, "message": told}));
+    Failure::usage(
+        "invalid_runs_file",
+        format!("{count} {plural}, nothing was started{shown}"),
+    )
+    .details("mistakes", details.collect())
 }
 
 impl Source<'_> {
@@ -254,7 +260,10 @@ fn unreadable_now(name: &str) -> impl Fn(io::Error) -> Failure {
 
 /// The file was another when it was judged.
 fn changed(line: u64, told: &str) -> Failure {
-    Failure::usage("invalid_runs_file", format!("line {line} changed while the file was read: {told}"))
+    Failure::usage(
+        "invalid_runs_file",
+        format!("line {line} changed while the file was read: {told}"),
+    )
 }
 
 /// A run as the line and the options say.
@@ -310,7 +319,12 @@ fn stopped(refused: &BatchRefused, lines: &[u64], done: u64) -> Failure {
         | EngineError::Database(_)
         | EngineError::Unreadable(_) => format!("none from line {first} on is"),
     };
-    let message = format!("{place}{}; {done} {} before {} started, {rest}", failure.message, plural(done), if done == 1 { "is" } else { "are" });
+    let message = format!(
+        "{place}{}; {done} {} before {} started, {rest}",
+        failure.message,
+        plural(done),
+        if done == 1 { "is" } else { "are" }
+    );
     let hint = "give the file again once that is mended: lines with a key are not started twice";
     Failure { message, ..failure }.hint(hint)
 }

@@ -31,7 +31,9 @@ impl Database {
                 server: None,
             });
         }
-        let port = state.last_port().filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        let port = state
+            .last_port()
+            .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
         let options = ServerOptions {
             state_dir: folder.clone(),
             durability: Durability::Durable,
@@ -39,7 +41,9 @@ impl Database {
             settings: Vec::new(),
         };
         let starting = tokio::task::spawn_blocking(move || launch(&options));
-        let server = starting.await.map_err(|error| Failure::new(Exit::Failed, "failed", error.to_string()))?;
+        let server = starting
+            .await
+            .map_err(|error| Failure::new(Exit::Failed, "failed", error.to_string()))?;
         let server = server.map_err(|error| not_started(&error, state))?;
         Ok(Self {
             url: server.url("longhaul"),
@@ -69,7 +73,11 @@ impl Database {
         let failure = of_engine(error);
         match error {
             EngineError::Schema(_) if self.server.is_some() => Failure {
-                message: format!("{} is the state folder of another release: {}", self.folder.display(), failure.message),
+                message: format!(
+                    "{} is the state folder of another release: {}",
+                    self.folder.display(),
+                    failure.message
+                ),
                 ..failure
             }
             .hint("start the release that made it, or begin anew in another folder: --state FOLDER"),
@@ -103,7 +111,10 @@ impl Database {
         if !server.has_ended() {
             return None;
         }
-        let message = format!("Postgres ended although nobody asked it to; its log is {}", server.log_file().display());
+        let message = format!(
+            "Postgres ended although nobody asked it to; its log is {}",
+            server.log_file().display()
+        );
         let failure = Failure::new(Exit::Unreachable, "postgres_died", message);
         Some(failure.hint("start longhaul dev again: what was recorded is still there, and runs go on"))
     }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uuid::Uuid;
 
-const DEFAULT: &str = ".longhaul";
+/// Looked for where nothing else is named.
+pub(super) const DEFAULT: &str = ".longhaul";
 /// Whoever only asks whether somebody holds the lock holds it for an instant.
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -45,7 +46,11 @@ impl StateFolder {
     /// Takes the folder, making it if it is not there.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let unusable = |error: io::Error| unusable(path, &error);
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(unusable)?;
         let path = fs::canonicalize(path).map_err(unusable)?;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -57,14 +62,17 @@ impl StateFolder {
         if !ignored.exists() {
             fs::write(ignored, "*\n").map_err(unusable)?;
         }
-        let state = Self { path, _lock: lock };
-        // Of one that was killed; its server may listen elsewhere next time.
-        Ok(state)
+        Ok(Self { path, _lock: lock })
     }
 
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether no server has been here yet.
+    pub(super) fn is_new(&self) -> bool {
+        !self.path.join("postgres").exists()
     }
 
     /// As people would write it from where they are.
@@ -112,7 +120,12 @@ impl StateFolder {
         // Beside its place first: a reader finds the old text or the new one.
         let draft = self.path.join(format!("{name}.new"));
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
         writeln!(file, "{text}")?;
         fs::rename(draft, self.path.join(name))
     }
@@ -128,14 +141,22 @@ fn take(lock: &mut File, path: &Path) -> Result<(), Failure> {
     }
     let mut holder = String::new();
     let _ = lock.rewind().and_then(|()| lock.read_to_string(&mut holder));
-    let message = format!("longhaul dev already runs on {} (process {})", path.display(), holder.trim());
+    let message = format!(
+        "longhaul dev already runs on {} (process {})",
+        path.display(),
+        holder.trim()
+    );
     Err(Failure::new(Exit::Refused, "state_folder_in_use", message)
         .hint("use the one that runs, stop it with Ctrl-C, or start another one: --state FOLDER --listen 127.0.0.1:0"))
 }
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, "state_folder_unusable", format!("could not use {}: {error}", path.display()))
-        .hint("longhaul dev keeps its data in a folder that it may write to: --state FOLDER")
+    Failure::new(
+        Exit::Failed,
+        "state_folder_unusable",
+        format!("could not use {}: {error}", path.display()),
+    )
+    .hint("longhaul dev keeps its data in a folder that it may write to: --state FOLDER")
 }
 
 #[cfg(test)]

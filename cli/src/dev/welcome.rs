@@ -32,7 +32,10 @@ pub(super) fn tell(facts: &Facts<'_>) {
     }
     output::line(format!("{} {url}\n", style::bold("Longhaul is ready at")));
     let line = |name: &str, text: String| output::line(format!("  {name:<9} {text}"));
-    line("token", format!("{}  {}", facts.token, style::dim(format!("kept in {state}/token"))));
+    line(
+        "token",
+        format!("{}  {}", facts.token, style::dim(format!("kept in {state}/token"))),
+    );
     if facts.database.is_private() {
         let whose = style::dim(format!("private, kept in {state}"));
         line("database", format!("{}  {whose}", facts.database.shown_url()));
@@ -46,7 +49,16 @@ pub(super) fn tell(facts: &Facts<'_>) {
         style::bold("Try, in another shell and in this folder:")
     ));
     let agent = &facts.applied.name;
-    output::line(format!("  longhaul run start {agent} --input '{INPUT}' --watch\n"));
+    // Only the usual folder is looked for.
+    let found = if state == super::state::DEFAULT {
+        String::new()
+    } else {
+        format!("LONGHAUL_DEV_STATE={} ", quoted(&state))
+    };
+    output::line(format!(
+        "  {found}longhaul run start {agent} --input '{INPUT}' --watch\n"
+    ));
+    let state = quoted(&state);
     output::line(format!(
         "  curl -s {url}/v1/runs -H \"Authorization: Bearer $(cat {state}/token)\" \\\n    \
          -H 'Content-Type: application/json' -d '{{\"agent\":\"{agent}\",\"input\":{INPUT}}}'\n"
@@ -57,6 +69,18 @@ pub(super) fn tell(facts: &Facts<'_>) {
     output::line(style::dim(format!(
         "The API's page for people is {url}/docs. Ctrl-C stops everything; the data stays."
     )));
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let is_plain = path
+        .chars()
+        .all(|sign| sign.is_ascii_alphanumeric() || "_./-".contains(sign));
+    if is_plain {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
 }
 
 fn model(model: &Model) -> String {

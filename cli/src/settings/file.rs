@@ -65,7 +65,9 @@ impl File {
             Failure::usage("unreadable_file", format!("could not read {}: {why}", path.display()))
                 .hint("--config and LONGHAUL_CONFIG name the settings file")
         };
-        let size = std::fs::metadata(&path).map_err(|error| unreadable(error.to_string()))?.len();
+        let size = std::fs::metadata(&path)
+            .map_err(|error| unreadable(error.to_string()))?
+            .len();
         if size > BYTES_MAX as u64 {
             return Err(unreadable(format!("it has {size} bytes, {BYTES_MAX} are the limit")));
         }
@@ -112,7 +114,11 @@ fn understand(text: &str, command: &clap::Command) -> Result<Values, Vec<Mistake
                 .and_then(|texts| judge(setting, texts, command))
                 .map(|texts| values.push((setting.key, texts, line)))
                 .map_err(|(found, expected)| (setting.key.to_owned(), found, expected)),
-            None => Err((key.get_ref().to_string(), "an unknown key".to_owned(), meant(key.get_ref()))),
+            None => Err((
+                key.get_ref().to_string(),
+                "an unknown key".to_owned(),
+                meant(key.get_ref()),
+            )),
         };
         mistakes.extend(judged.err().map(|(key, found, expected)| Mistake {
             line,
@@ -161,9 +167,16 @@ fn judge(setting: &Setting, texts: Vec<String>, command: &clap::Command) -> Resu
         (Shown::WithoutPassword | Shown::Nothing, _) => "something else".to_owned(),
     };
     let Some(argument) = setting.arguments.first() else {
-        return if texts.len() == 1 { Ok(texts) } else { Err((found, "one text".to_owned())) };
+        return if texts.len() == 1 {
+            Ok(texts)
+        } else {
+            Err((found, "one text".to_owned()))
+        };
     };
-    let owner = argument.command.iter().try_fold(command, |command, name| command.find_subcommand(name));
+    let owner = argument
+        .command
+        .iter()
+        .try_fold(command, |command, name| command.find_subcommand(name));
     let Some(arg) = owner.and_then(|owner| owner.get_arguments().find(|arg| arg.get_id() == argument.id)) else {
         return Ok(texts);
     };
@@ -176,7 +189,11 @@ fn judge(setting: &Setting, texts: Vec<String>, command: &clap::Command) -> Resu
         .value_parser(arg.get_value_parser().clone())
         .action(clap::ArgAction::Append);
     let options = texts.iter().map(|text| format!("--value={text}"));
-    match clap::Command::new("settings").no_binary_name(true).arg(alone).try_get_matches_from(options) {
+    match clap::Command::new("settings")
+        .no_binary_name(true)
+        .arg(alone)
+        .try_get_matches_from(options)
+    {
         Ok(_) => Ok(texts),
         Err(error) => Err((found, expected(&error))),
     }
@@ -200,7 +217,11 @@ fn refused(path: &Path, mistakes: &[Mistake]) -> Failure {
     let told: Vec<String> = mistakes.iter().map(|mistake| told(path, mistake)).collect();
     let message = match told.as_slice() {
         [one] => one.clone(),
-        several => format!("{} mistakes in the settings:\n  {}", several.len(), several.join("\n  ")),
+        several => format!(
+            "{} mistakes in the settings:\n  {}",
+            several.len(),
+            several.join("\n  ")
+        ),
     };
     let details = mistakes.iter().map(|mistake| {
         json!({

@@ -3,7 +3,10 @@ use crate::args::Command;
 use std::io::Write;
 
 fn typed(words: &[&str]) -> Vec<OsString> {
-    std::iter::once("longhaul").chain(words.iter().copied()).map(OsString::from).collect()
+    std::iter::once("longhaul")
+        .chain(words.iter().copied())
+        .map(OsString::from)
+        .collect()
 }
 
 fn with_file(text: &str, words: &[&str]) -> Result<Cli, String> {
@@ -31,7 +34,10 @@ fn every_setting_means_an_option_that_is_there() {
     for setting in ALL {
         assert_eq!(setting.variables[0], format!("LONGHAUL_{}", setting.key.to_uppercase()));
         for argument in setting.arguments {
-            let owner = argument.command.iter().try_fold(&command, |owner, name| owner.find_subcommand(name));
+            let owner = argument
+                .command
+                .iter()
+                .try_fold(&command, |owner, name| owner.find_subcommand(name));
             let arg = owner.unwrap().get_arguments().find(|arg| arg.get_id() == argument.id);
             let arg = arg.unwrap_or_else(|| panic!("{argument:?} of {} is no option", setting.key));
             let variable = arg.get_env().map(|name| name.to_str().unwrap());

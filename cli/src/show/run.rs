@@ -53,7 +53,11 @@ pub(crate) fn head(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
         } else {
             ""
         };
-        let told = format!("{} of {} since its last result{alone}", run.crashes, engine::limits::CRASHES_MAX);
+        let told = format!(
+            "{} of {} since its last result{alone}",
+            run.crashes,
+            engine::limits::CRASHES_MAX
+        );
         line("crashes", told);
     }
     lines.join("\n")
@@ -165,14 +169,17 @@ fn nobody(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
     };
     match why {
         Undrivable { workers_alive: 0, .. } => "no worker is alive".to_owned(),
-        Undrivable { workers_of_queue: 0, .. } => format!("no live worker takes from queue {queue:?}"),
+        Undrivable {
+            workers_of_queue: 0, ..
+        } => format!("no live worker takes from queue {queue:?}"),
         Undrivable { kind_known: false, .. } => {
             format!("no live worker of queue {queue:?} drives runs of kind {}", run.kind)
         }
-        Undrivable {
-            functions_missing, ..
-        } => match functions_missing.as_slice() {
-            [] => format!("no live worker of queue {queue:?} has all of {} at once", why.functions.join(", ")),
+        Undrivable { functions_missing, .. } => match functions_missing.as_slice() {
+            [] => format!(
+                "no live worker of queue {queue:?} has all of {} at once",
+                why.functions.join(", ")
+            ),
             [one] => format!("it needs function {one}, which no live worker of queue {queue:?} has"),
             several => format!(
                 "it needs functions {}, which no live worker of queue {queue:?} has",
@@ -245,13 +252,14 @@ pub(crate) fn list(runs: &[RunRow]) -> String {
             (Some(waiting_for), None) => format!(" for {waiting_for}"),
             (None, _) => String::new(),
         };
+        let is_paused = run.paused_at.is_some() && run.ended_at.is_none();
         let version = run
             .agent_version
             .map(|version| format!(" v{version}"))
             .unwrap_or_default();
         rows.add_row(vec![
             run.id.to_string(),
-            format!("{}{waiting}", run.state),
+            format!("{}{waiting}{}", run.state, if is_paused { ", paused" } else { "" }),
             format!("{}{version}", run.agent.as_deref().unwrap_or(&run.kind)),
             instant(run.created_at),
             run.ended_at

@@ -87,13 +87,11 @@ fn written(at: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 fn refused(error: sqlx::Error) -> BatchRefused {
-    let item = match &error {
-        sqlx::Error::Database(database) => database
-            .try_downcast_ref::<PgDatabaseError>()
-            .filter(|postgres| postgres.code().starts_with("LH"))
-            .and_then(|postgres| postgres.detail()?.parse().ok()),
-        _ => None,
-    };
+    let item = error
+        .as_database_error()
+        .and_then(|database| database.try_downcast_ref::<PgDatabaseError>())
+        .filter(|postgres| postgres.code().starts_with("LH"))
+        .and_then(|postgres| postgres.detail()?.parse().ok());
     BatchRefused {
         item,
         error: error.into(),

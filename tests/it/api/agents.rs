@@ -6,7 +6,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 async fn apply(door: &HttpDoor, file: &str) -> (StatusCode, Value) {
-    let request = door.request(Method::POST, "/v1/agents").header("Content-Type", "application/toml");
+    let request = door
+        .request(Method::POST, "/v1/agents")
+        .header("Content-Type", "application/toml");
     told(request.body(file.to_owned())).await
 }
 
@@ -25,13 +27,24 @@ async fn a_file_is_applied_once_and_an_earlier_one_again() {
 
     assert_eq!((same.0.as_u16(), &same.1["changed"]), (200, &Value::Bool(false)));
     assert_eq!((new.0.as_u16(), &new.1["version"]), (201, &Value::from(2)));
-    assert_eq!((back.0.as_u16(), &back.1["version"], &back.1["changed"]), (200, &Value::from(1), &Value::Bool(true)));
-    assert_eq!((&shown["version"], &shown["definition"]["system"]), (&Value::from(1), &Value::from("Greet.")));
+    assert_eq!(
+        (back.0.as_u16(), &back.1["version"], &back.1["changed"]),
+        (200, &Value::from(1), &Value::Bool(true))
+    );
+    assert_eq!(
+        (&shown["version"], &shown["definition"]["system"]),
+        (&Value::from(1), &Value::from("Greet."))
+    );
     let told: Vec<(i64, bool)> = versions["versions"]
         .as_array()
         .expect("versions")
         .iter()
-        .map(|version| (version["version"].as_i64().unwrap(), version["is_current"].as_bool().unwrap()))
+        .map(|version| {
+            (
+                version["version"].as_i64().unwrap(),
+                version["is_current"].as_bool().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(told, [(2, false), (1, true)]);
     assert_eq!(second["definition"]["system"], "Greet warmly.");
@@ -59,18 +72,38 @@ async fn all_mistakes_of_a_file_are_told_at_once() {
 async fn what_is_no_agent_file_is_refused() {
     let (_world, door) = world().await;
     let post = |content_type: &str, body: Vec<u8>| {
-        told(door.request(Method::POST, "/v1/agents").header("Content-Type", content_type).body(body))
+        told(
+            door.request(Method::POST, "/v1/agents")
+                .header("Content-Type", content_type)
+                .body(body),
+        )
     };
 
-    refused(&post("application/json", b"{}".to_vec()).await, 415, "unsupported_media_type");
+    refused(
+        &post("application/json", b"{}".to_vec()).await,
+        415,
+        "unsupported_media_type",
+    );
     refused(&post("text/plain", vec![0xff]).await, 400, "malformed_text");
     refused(&post("text/plain", Vec::new()).await, 422, "invalid_agent_file");
-    refused(&post("text/plain", vec![b'#'; 300 * 1024]).await, 422, "invalid_agent_file");
-    refused(&post("text/plain", vec![b'#'; 3 * 1024 * 1024]).await, 413, "body_too_large");
+    refused(
+        &post("text/plain", vec![b'#'; 300 * 1024]).await,
+        422,
+        "invalid_agent_file",
+    );
+    refused(
+        &post("text/plain", vec![b'#'; 3 * 1024 * 1024]).await,
+        413,
+        "body_too_large",
+    );
     refused(&door.get("/v1/agents/nobody").await, 404, "no_such_agent");
     refused(&door.get("/v1/agents/no%00body").await, 400, "bad_id");
     refused(&door.get("/v1/agents/nobody/versions").await, 404, "no_such_agent");
-    refused(&door.get("/v1/agents/greeter/versions/7").await, 404, "no_such_agent_version");
+    refused(
+        &door.get("/v1/agents/greeter/versions/7").await,
+        404,
+        "no_such_agent_version",
+    );
     refused(&door.get("/v1/agents/greeter/versions/first").await, 400, "bad_id");
     refused(&door.get("/v1/agents?cursor=A").await, 400, "bad_cursor");
 }

@@ -13,20 +13,37 @@ use tokio::net::TcpStream;
 #[tokio::test]
 async fn without_the_token_nobody_gets_in() {
     let (_world, door) = world().await;
-    for authorization in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic dGVzdA=="), Some(TOKEN)] {
+    for authorization in [
+        None,
+        Some("Bearer wrong"),
+        Some("Bearer "),
+        Some("Basic dGVzdA=="),
+        Some(TOKEN),
+    ] {
         let mut request = door.without_token(Method::GET, "/v1/runs");
         if let Some(authorization) = authorization {
             request = request.header("Authorization", authorization);
         }
         let response = request.send().await.expect("an answer");
         assert_eq!(response.status(), 401, "{authorization:?}");
-        assert!(response.headers()["www-authenticate"].to_str().expect("text").starts_with("Bearer"));
+        assert!(
+            response.headers()["www-authenticate"]
+                .to_str()
+                .expect("text")
+                .starts_with("Bearer")
+        );
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         let body: Value = response.json().await.expect("a problem");
         refused(&(StatusCode::UNAUTHORIZED, body), 401, "unauthorized");
     }
-    refused(&told(door.without_token(Method::GET, "/v1/nothing")).await, 401, "unauthorized");
-    let shouted = door.without_token(Method::GET, "/v1/runs").header("Authorization", format!("bearer {TOKEN}"));
+    refused(
+        &told(door.without_token(Method::GET, "/v1/nothing")).await,
+        401,
+        "unauthorized",
+    );
+    let shouted = door
+        .without_token(Method::GET, "/v1/runs")
+        .header("Authorization", format!("bearer {TOKEN}"));
     assert_eq!(told(shouted).await.0, 200, "the scheme's case does not matter");
 }
 
@@ -36,9 +53,17 @@ async fn what_is_not_there_is_told_as_a_problem() {
 
     refused(&door.get("/v1/walks").await, 404, "no_such_route");
     refused(&door.get("/nothing").await, 404, "no_such_route");
-    let response = door.request(Method::DELETE, "/v1/runs").send().await.expect("an answer");
+    let response = door
+        .request(Method::DELETE, "/v1/runs")
+        .send()
+        .await
+        .expect("an answer");
     let allowed = response.headers()["allow"].to_str().expect("text").to_owned();
-    refused(&(response.status(), response.json().await.expect("a problem")), 405, "method_not_allowed");
+    refused(
+        &(response.status(), response.json().await.expect("a problem")),
+        405,
+        "method_not_allowed",
+    );
     assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
 }
 
@@ -46,9 +71,23 @@ async fn what_is_not_there_is_told_as_a_problem() {
 async fn every_answer_has_an_id_and_safe_headers() {
     let (_world, door) = world().await;
 
-    let own = door.request(Method::GET, "/v1/runs").header("x-request-id", "order-17").send().await.expect("an answer");
-    let odd = door.request(Method::GET, "/v1/runs").header("x-request-id", "a b").send().await.expect("an answer");
-    let none = door.without_token(Method::GET, "/nothing").send().await.expect("an answer");
+    let own = door
+        .request(Method::GET, "/v1/runs")
+        .header("x-request-id", "order-17")
+        .send()
+        .await
+        .expect("an answer");
+    let odd = door
+        .request(Method::GET, "/v1/runs")
+        .header("x-request-id", "a b")
+        .send()
+        .await
+        .expect("an answer");
+    let none = door
+        .without_token(Method::GET, "/nothing")
+        .send()
+        .await
+        .expect("an answer");
 
     assert_eq!(own.headers()["x-request-id"], "order-17");
     assert_ne!(odd.headers()["x-request-id"], "a b");
@@ -76,13 +115,20 @@ async fn health_and_pages_are_open_and_load_nothing_from_elsewhere() {
     assert_eq!(document["info"]["title"], "Longhaul");
     for path in ["/docs", "/docs/errors/bad_cursor", "/"] {
         let html = page(path).await;
-        assert!(!html.contains("<script") && !html.contains("src=") && !html.contains("http://"), "{path}");
+        assert!(
+            !html.contains("<script") && !html.contains("src=") && !html.contains("http://"),
+            "{path}"
+        );
     }
     let reference = page("/docs").await;
     for path in document["paths"].as_object().expect("paths").keys() {
         assert!(reference.contains(path.as_str()), "the page tells of {path}");
     }
-    refused(&told(door.without_token(Method::GET, "/docs/errors/nonsense")).await, 404, "no_such_route");
+    refused(
+        &told(door.without_token(Method::GET, "/docs/errors/nonsense")).await,
+        404,
+        "no_such_route",
+    );
 }
 
 #[tokio::test]
@@ -99,7 +145,9 @@ async fn pages_of_other_sites_are_kept_out() {
     assert_eq!(ask("Origin", &open.url).await.0, 200);
     assert_eq!(ask("Sec-Fetch-Site", "none").await.0, 200);
     assert_eq!(ask("Host", "localhost:80").await.0, 200);
-    let crossed = door.request(Method::GET, "/v1/runs").header("Origin", "https://evil.example");
+    let crossed = door
+        .request(Method::GET, "/v1/runs")
+        .header("Origin", "https://evil.example");
     refused(&told(crossed).await, 403, "cross_site_request");
 }
 
@@ -109,9 +157,16 @@ async fn bodies_are_bounded_and_of_the_right_type() {
     let run = super::start(&door).await;
     let path = format!("/v1/runs/{run}/pause");
 
-    let large = told(door.request(Method::POST, &path).json(&json!({"reason": "x".repeat(3 * 1024 * 1024)}))).await;
+    let large = told(
+        door.request(Method::POST, &path)
+            .json(&json!({"reason": "x".repeat(3 * 1024 * 1024)})),
+    )
+    .await;
     let plain = told(door.request(Method::POST, &path).body("{\"reason\": \"none\"}")).await;
-    let broken = door.request(Method::POST, &path).header("Content-Type", "application/json").body(vec![0xff, 0xfe]);
+    let broken = door
+        .request(Method::POST, &path)
+        .header("Content-Type", "application/json")
+        .body(vec![0xff, 0xfe]);
     let pieces = futures_util::stream::iter((0..3 * 1024).map(|_| std::io::Result::Ok(vec![b' '; 1024])));
     let endless = door
         .request(Method::POST, &path)
@@ -131,13 +186,19 @@ async fn connections_are_bounded_and_slow_heads_are_not_waited_for() {
     let door = HttpDoor::open_with(&world.database.url, |options| options.limits.connections_max = 1).await;
     let address = door.url.trim_start_matches("http://").to_owned();
     let mut first = TcpStream::connect(&address).await.expect("a connection");
-    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    first
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .expect("sent");
     let mut answer = [0; 12];
     first.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 200");
 
     let mut second = TcpStream::connect(&address).await.expect("a place in the queue");
-    second.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    second
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .expect("sent");
     let waiting = tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
     assert!(waiting.is_err(), "the second waits");
     drop(first);
@@ -149,7 +210,10 @@ async fn connections_are_bounded_and_slow_heads_are_not_waited_for() {
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let (_world, door) = world().await;
-    let ask = |bytes: usize| door.request(Method::GET, "/v1/runs").header("x-long", "x".repeat(bytes));
+    let ask = |bytes: usize| {
+        door.request(Method::GET, "/v1/runs")
+            .header("x-long", "x".repeat(bytes))
+    };
 
     refused(&told(ask(40 * 1024)).await, 431, "headers_too_large");
     let huge = ask(1024 * 1024).send().await;
@@ -167,7 +231,11 @@ async fn while_the_database_is_away_callers_are_asked_to_come_back() {
 
     let response = door.request(Method::GET, "/v1/runs").send().await.expect("an answer");
     assert_eq!(response.headers()["retry-after"], "1");
-    refused(&(response.status(), response.json().await.expect("a problem")), 503, "database_unavailable");
+    refused(
+        &(response.status(), response.json().await.expect("a problem")),
+        503,
+        "database_unavailable",
+    );
     assert_eq!(told(door.without_token(Method::GET, "/readyz")).await.0, 503);
     assert_eq!(told(door.without_token(Method::GET, "/healthz")).await.0, 200);
     server.restart().await;
@@ -177,5 +245,7 @@ async fn while_the_database_is_away_callers_are_asked_to_come_back() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(longhaul_tests::world::PATIENCE, back).await.expect("it answers again");
+    tokio::time::timeout(longhaul_tests::world::PATIENCE, back)
+        .await
+        .expect("it answers again");
 }

@@ -68,11 +68,20 @@ async fn a_stream_tells_every_event_as_it_happens_and_ends_with_the_run() {
     events.extend(reader.rest().await);
 
     is_whole(&world, run, 0, &events).await;
-    assert_eq!(events.last().expect("an end").data, json!({"state": "succeeded", "seq": events.len() - 1}));
+    assert_eq!(
+        events.last().expect("an end").data,
+        json!({"state": "succeeded", "seq": events.len() - 1})
+    );
     let first = &events[0];
-    assert_eq!((first.kind.as_str(), first.data["seq"].as_i64()), ("run.started", Some(1)));
+    assert_eq!(
+        (first.kind.as_str(), first.data["seq"].as_i64()),
+        ("run.started", Some(1))
+    );
     assert_eq!(first.data["data"]["agent"], "greeter");
-    let claimed = events.iter().find(|event| event.kind == "run.claimed").expect("a claim");
+    let claimed = events
+        .iter()
+        .find(|event| event.kind == "run.claimed")
+        .expect("a claim");
     assert_eq!(claimed.data["worker"], "worker A");
     worker.drain().await;
 }
@@ -164,8 +173,12 @@ async fn a_stream_begins_where_it_is_told_to() {
 
     let all = door.follow(run, None).await.rest().await;
     let some = door.follow(run, Some(2)).await.rest().await;
-    let asked = EventReader::of(get("?after=2").send().await.expect("an answer")).rest().await;
-    let over = EventReader::of(get(&format!("?after={last}")).send().await.expect("an answer")).rest().await;
+    let asked = EventReader::of(get("?after=2").send().await.expect("an answer"))
+        .rest()
+        .await;
+    let over = EventReader::of(get(&format!("?after={last}")).send().await.expect("an answer"))
+        .rest()
+        .await;
     let come_back = get("").header("Last-Event-ID", last).send().await.expect("an answer");
 
     is_whole(&world, run, 0, &all).await;
@@ -224,7 +237,9 @@ async fn who_never_reads_is_cut_and_may_come_back() {
     })
     .await;
     let run = start(&door).await;
-    let mut idle = TcpStream::connect(door.url.trim_start_matches("http://")).await.expect("a connection");
+    let mut idle = TcpStream::connect(door.url.trim_start_matches("http://"))
+        .await
+        .expect("a connection");
     let request = format!(
         "GET /v1/runs/{run}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
         longhaul_tests::http_door::TOKEN
@@ -240,14 +255,21 @@ async fn who_never_reads_is_cut_and_may_come_back() {
     append(&world, run, 2_000, 16 * 1024).await;
     let freed = async {
         loop {
-            let response = door.request(Method::GET, &path).header("Last-Event-ID", "1").send().await.expect("an answer");
+            let response = door
+                .request(Method::GET, &path)
+                .header("Last-Event-ID", "1")
+                .send()
+                .await
+                .expect("an answer");
             if response.status() == 200 {
                 return EventReader::of(response);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let reader = tokio::time::timeout(PATIENCE, freed).await.expect("the one who does not read is cut");
+    let reader = tokio::time::timeout(PATIENCE, freed)
+        .await
+        .expect("the one who does not read is cut");
     world.engine.cancel_run(run, None, None).await.expect("the run ends");
 
     is_whole(&world, run, 1, &reader.rest().await).await;
@@ -276,12 +298,19 @@ async fn a_quiet_stream_is_kept_alive() {
     })
     .await;
     let run = start(&door).await;
-    let response = door.request(Method::GET, &format!("/v1/runs/{run}/events")).send().await.expect("an answer");
+    let response = door
+        .request(Method::GET, &format!("/v1/runs/{run}/events"))
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut response = response;
     let mut text = String::new();
     while !text.contains("\n\n: ") {
-        let piece = tokio::time::timeout(PATIENCE, response.chunk()).await.expect("in time").expect("a piece");
+        let piece = tokio::time::timeout(PATIENCE, response.chunk())
+            .await
+            .expect("in time")
+            .expect("a piece");
         text.push_str(&String::from_utf8_lossy(&piece.expect("it goes on")));
     }
 

@@ -47,7 +47,12 @@ async fn follow_all(door: &HttpDoor, runs: &[RunId]) -> mpsc::Receiver<(RunId, i
 }
 
 /// From the commit of an event to each follower's reading of it.
-async fn delays(world: &World, runs: &[RunId], told: &mut mpsc::Receiver<(RunId, i32, Instant)>, rounds: i32) -> Figures {
+async fn delays(
+    world: &World,
+    runs: &[RunId],
+    told: &mut mpsc::Receiver<(RunId, i32, Instant)>,
+    rounds: i32,
+) -> Figures {
     let mut ms = Vec::new();
     let pool = world.database.pool().await;
     for round in 0..rounds {
@@ -75,7 +80,12 @@ async fn two_hundred_followers_of_two_hundred_runs_know_soon() {
     let (world, door) = world().await;
     let items = vec![json!({"agent": "greeter"}); FOLLOWERS];
     let (_, started) = door.post("/v1/runs/batch", &json!({ "runs": items })).await;
-    let runs: Vec<RunId> = started["runs"].as_array().expect("runs").iter().map(super::id).collect();
+    let runs: Vec<RunId> = started["runs"]
+        .as_array()
+        .expect("runs")
+        .iter()
+        .map(super::id)
+        .collect();
     let mut told = follow_all(&door, &runs).await;
 
     let figures = delays(&world, &runs, &mut told, 200).await;
@@ -126,7 +136,12 @@ async fn figures_of_followers_while_workers_work() {
     let (world, door) = world().await;
     let items = vec![json!({"agent": "greeter"}); FOLLOWERS];
     let (_, started) = door.post("/v1/runs/batch", &json!({ "runs": items })).await;
-    let runs: Vec<RunId> = started["runs"].as_array().expect("runs").iter().map(super::id).collect();
+    let runs: Vec<RunId> = started["runs"]
+        .as_array()
+        .expect("runs")
+        .iter()
+        .map(super::id)
+        .collect();
     let mut told = follow_all(&door, &runs).await;
     append(&world, runs[0], 1, 1).await;
     let worker = world.worker(world.config("worker A"), Functions::new());
@@ -138,7 +153,9 @@ async fn figures_of_followers_while_workers_work() {
     for run in &runs {
         for event in world.engine.events(*run, 1, 1_000).await.expect("events") {
             let at = event.at.timestamp_micros();
-            let found = seen.iter().find(|((other, seq, _), _)| other == run && *seq == event.seq);
+            let found = seen
+                .iter()
+                .find(|((other, seq, _), _)| other == run && *seq == event.seq);
             let (_, seconds) = found.expect("every event was seen");
             #[expect(clippy::cast_precision_loss, reason = "microseconds of this century fit")]
             ms.push(seconds * 1000.0 - at as f64 / 1000.0);
@@ -162,7 +179,10 @@ impl Figures {
 }
 
 /// This machine's clock, which is the database's too.
-#[expect(clippy::disallowed_methods, reason = "measured against the database's clock on the same machine")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measured against the database's clock on the same machine"
+)]
 fn now() -> f64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -44,7 +44,12 @@ async fn an_idle_door_makes_no_statement() {
             }
         }
     };
-    let connections = tokio::time::timeout(PATIENCE, quiet).await.expect("no statement for 2.5 s");
+    let connections = tokio::time::timeout(PATIENCE, quiet)
+        .await
+        .expect("no statement for 2.5 s");
 
-    assert!(!connections.is_empty(), "the door keeps its connections, one of them to listen");
+    assert!(
+        !connections.is_empty(),
+        "the door keeps its connections, one of them to listen"
+    );
 }

@@ -47,7 +47,10 @@ async fn what_is_told_of_a_run_is_what_was_given() {
     assert_eq!(run["state"], "queued");
     assert_eq!(run["drivable"], false);
     let waits_for = run["waits_for"].as_str().expect("words");
-    assert!(waits_for.starts_with("from 2030-01-01 00:00:00 UTC on a worker that can drive it"), "{waits_for}");
+    assert!(
+        waits_for.starts_with("from 2030-01-01 00:00:00 UTC on a worker that can drive it"),
+        "{waits_for}"
+    );
     let (_, transcript) = door.get(&format!("/v1/runs/{}/transcript", id(&started))).await;
     assert_eq!(transcript["messages"][1]["text"], "Good day.");
 }
@@ -65,7 +68,10 @@ async fn a_run_says_whether_a_live_worker_can_drive_it_and_then_what_it_did() {
     let cursor = transcript["next_cursor"].as_str().expect("a second page");
     let (_, rest) = door.get(&format!("/v1/runs/{run}/transcript?cursor={cursor}")).await;
 
-    assert_eq!((&shown["state"], &shown["drivable"]), (&json!("succeeded"), &json!(true)));
+    assert_eq!(
+        (&shown["state"], &shown["drivable"]),
+        (&json!("succeeded"), &json!(true))
+    );
     assert_eq!(shown["result"]["answer"], "Good day.");
     assert_eq!(shown["waits_for"], Value::Null);
     assert_eq!(journal["steps"][0]["kind"], "model");
@@ -100,7 +106,9 @@ async fn a_batch_starts_all_or_none_and_says_which_was_refused() {
         runs.iter().map(|run| run["id"].clone()).collect()
     };
     assert_eq!(ids(&started.1), ids(&again.1), "in the order asked");
-    let (_, third) = door.get(&format!("/v1/runs/{}", ids(&started.1)[3].as_str().expect("an id"))).await;
+    let (_, third) = door
+        .get(&format!("/v1/runs/{}", ids(&started.1)[3].as_str().expect("an id")))
+        .await;
     assert_eq!(third["input"]["n"], 3);
 }
 
@@ -111,7 +119,12 @@ async fn a_batch_that_is_too_large_or_empty_is_refused() {
 
     let many = door.post("/v1/runs/batch", &json!({"runs": vec![item; 1001]})).await;
     let none = door.post("/v1/runs/batch", &json!({"runs": []})).await;
-    let odd = door.post("/v1/runs/batch", &json!({"runs": [{"agent": "greeter", "priority": 1001}]})).await;
+    let odd = door
+        .post(
+            "/v1/runs/batch",
+            &json!({"runs": [{"agent": "greeter", "priority": 1001}]}),
+        )
+        .await;
 
     refused(&many, 413, "batch_too_large");
     refused(&none, 422, "invalid_body");
@@ -133,7 +146,11 @@ async fn the_list_filters_and_its_pages_stay_what_they_are() {
     let list = async |query: &str| {
         let (status, body) = door.get(&format!("/v1/runs{query}")).await;
         assert_eq!(status, 200, "{body}");
-        let ids = body["runs"].as_array().expect("runs").iter().map(|run| run["id"].clone());
+        let ids = body["runs"]
+            .as_array()
+            .expect("runs")
+            .iter()
+            .map(|run| run["id"].clone());
         (ids.collect::<Vec<_>>(), body["next_cursor"].as_str().map(str::to_owned))
     };
 
@@ -147,8 +164,14 @@ async fn the_list_filters_and_its_pages_stay_what_they_are() {
     assert_eq!(list("?label=odd%3Dtrue").await.0, [runs[3].clone(), runs[1].clone()]);
     assert_eq!(list("?label=odd=true&label=n=3").await.0, [runs[3].clone()]);
     assert_eq!(list("?state=succeeded&agent=greeter").await.0, Vec::<Value>::new());
-    assert_eq!(list("?created_before=2020-01-01T00:00:00Z").await.0, Vec::<Value>::new());
-    assert_eq!(list("?created_after=2020-01-01T00:00:00Z&state=queued").await.0.len(), 6);
+    assert_eq!(
+        list("?created_before=2020-01-01T00:00:00Z").await.0,
+        Vec::<Value>::new()
+    );
+    assert_eq!(
+        list("?created_after=2020-01-01T00:00:00Z&state=queued").await.0.len(),
+        6
+    );
 }
 
 #[tokio::test]
@@ -175,7 +198,10 @@ async fn what_a_list_cannot_mean_is_refused() {
 async fn a_run_is_paused_resumed_and_cancelled_with_reasons() {
     let (_world, door) = world().await;
     let run = start(&door).await;
-    let ask = async |verb: &str, reason: &str| door.post(&format!("/v1/runs/{run}/{verb}"), &json!({ "reason": reason })).await;
+    let ask = async |verb: &str, reason: &str| {
+        door.post(&format!("/v1/runs/{run}/{verb}"), &json!({ "reason": reason }))
+            .await
+    };
 
     let paused = ask("pause", "a look at the cause").await;
     let resumed = ask("resume", "found").await;
@@ -188,7 +214,10 @@ async fn a_run_is_paused_resumed_and_cancelled_with_reasons() {
     assert_eq!(paused.1["waits_for"], "somebody to resume it: it was paused by api");
     assert_eq!((resumed.0.as_u16(), &resumed.1["paused"]), (200, &Value::Null));
     refused(&not_paused, 409, "not_resumable");
-    assert_eq!((cancelled.0.as_u16(), &cancelled.1["state"]), (200, &json!("cancelled")));
+    assert_eq!(
+        (cancelled.0.as_u16(), &cancelled.1["state"]),
+        (200, &json!("cancelled"))
+    );
     refused(&too_late, 409, "run_has_ended");
 }
 
@@ -202,7 +231,11 @@ async fn a_run_of_another_tenant_is_not_there() {
         refused(&other.get(&format!("/v1/runs/{run}{path}")).await, 404, "no_such_run");
     }
     for verb in ["cancel", "pause", "resume"] {
-        refused(&other.post(&format!("/v1/runs/{run}/{verb}"), &json!({})).await, 404, "no_such_run");
+        refused(
+            &other.post(&format!("/v1/runs/{run}/{verb}"), &json!({})).await,
+            404,
+            "no_such_run",
+        );
     }
     assert_eq!(other.get("/v1/runs").await.1["runs"], json!([]));
     refused(&other.get("/v1/agents/greeter").await, 404, "no_such_agent");
@@ -217,7 +250,11 @@ async fn what_cannot_be_started_is_refused_with_a_code() {
     let large = format!("\"{}\"", "x".repeat(1024 * 1024));
     for (body, status, code) in [
         (r#"{"agent": "nobody"}"#.to_owned(), 404, "no_such_agent"),
-        (r#"{"agent": "greeter", "colour": "red"}"#.to_owned(), 422, "unknown_field"),
+        (
+            r#"{"agent": "greeter", "colour": "red"}"#.to_owned(),
+            422,
+            "unknown_field",
+        ),
         (r#"{"input": {}}"#.to_owned(), 422, "invalid_body"),
         (r#"{"agent": 7}"#.to_owned(), 422, "invalid_body"),
         ("[]".to_owned(), 422, "invalid_body"),
@@ -225,21 +262,66 @@ async fn what_cannot_be_started_is_refused_with_a_code() {
         (String::new(), 400, "malformed_json"),
         (r#"{"agent": "greeter", "queue": ""}"#.to_owned(), 422, "invalid_name"),
         (r#"{"agent": "gree\u0000ter"}"#.to_owned(), 422, "invalid_name"),
-        (r#"{"agent": "greeter", "labels": {"a\u0000": "b"}}"#.to_owned(), 422, "invalid_name"),
-        (r#"{"agent": "greeter", "labels": {"a": 1}}"#.to_owned(), 422, "invalid_body"),
-        (r#"{"agent": "greeter", "priority": 1001}"#.to_owned(), 422, "invalid_priority"),
-        (r#"{"agent": "greeter", "history": {}}"#.to_owned(), 422, "invalid_history"),
-        (r#"{"agent": "greeter", "history": [{"role": "system", "content": ""}]}"#.to_owned(), 422, "invalid_history"),
-        (r#"{"agent": "greeter", "input": "\ud800"}"#.to_owned(), 422, "invalid_input"),
-        (r#"{"agent": "greeter", "input": 1e99999}"#.to_owned(), 422, "invalid_input"),
-        (format!(r#"{{"agent": "greeter", "input": {deep}}}"#), 413, "input_too_deep"),
-        (format!(r#"{{"agent": "greeter", "input": {deeper}}}"#), 413, "body_too_deep"),
-        (format!(r#"{{"agent": "greeter", "input": {large}}}"#), 413, "input_too_large"),
+        (
+            r#"{"agent": "greeter", "labels": {"a\u0000": "b"}}"#.to_owned(),
+            422,
+            "invalid_name",
+        ),
+        (
+            r#"{"agent": "greeter", "labels": {"a": 1}}"#.to_owned(),
+            422,
+            "invalid_body",
+        ),
+        (
+            r#"{"agent": "greeter", "priority": 1001}"#.to_owned(),
+            422,
+            "invalid_priority",
+        ),
+        (
+            r#"{"agent": "greeter", "history": {}}"#.to_owned(),
+            422,
+            "invalid_history",
+        ),
+        (
+            r#"{"agent": "greeter", "history": [{"role": "system", "content": ""}]}"#.to_owned(),
+            422,
+            "invalid_history",
+        ),
+        (
+            r#"{"agent": "greeter", "input": "\ud800"}"#.to_owned(),
+            422,
+            "invalid_input",
+        ),
+        (
+            r#"{"agent": "greeter", "input": 1e99999}"#.to_owned(),
+            422,
+            "invalid_input",
+        ),
+        (
+            format!(r#"{{"agent": "greeter", "input": {deep}}}"#),
+            413,
+            "input_too_deep",
+        ),
+        (
+            format!(r#"{{"agent": "greeter", "input": {deeper}}}"#),
+            413,
+            "body_too_deep",
+        ),
+        (
+            format!(r#"{{"agent": "greeter", "input": {large}}}"#),
+            413,
+            "input_too_large",
+        ),
     ] {
-        let request = door.request(Method::POST, "/v1/runs").header("Content-Type", "application/json");
+        let request = door
+            .request(Method::POST, "/v1/runs")
+            .header("Content-Type", "application/json");
         refused(&told(request.body(body)).await, status, code);
     }
-    let odd_key = door.request(Method::POST, "/v1/runs").header("Idempotency-Key", "").json(&json!({"agent": "greeter"}));
+    let odd_key = door
+        .request(Method::POST, "/v1/runs")
+        .header("Idempotency-Key", "")
+        .json(&json!({"agent": "greeter"}));
     refused(&told(odd_key).await, 400, "bad_header");
     assert_eq!(door.get("/v1/runs").await.1["runs"], json!([]), "nothing was started");
 }
@@ -247,7 +329,9 @@ async fn what_cannot_be_started_is_refused_with_a_code() {
 #[tokio::test]
 async fn a_nul_in_an_input_is_replaced_and_told() {
     let (world, door) = world().await;
-    let (_, started) = door.post("/v1/runs", &json!({"agent": "greeter", "input": "a\0b"})).await;
+    let (_, started) = door
+        .post("/v1/runs", &json!({"agent": "greeter", "input": "a\0b"}))
+        .await;
 
     let (_, run) = door.get(&format!("/v1/runs/{}", id(&started))).await;
 
@@ -262,7 +346,15 @@ async fn an_id_that_is_none_is_refused() {
 
     refused(&door.get("/v1/runs/17").await, 400, "bad_id");
     refused(&door.get("/v1/runs/%ff").await, 400, "bad_id");
-    refused(&door.get("/v1/runs/01a1f762b1747000a4f5d095ea2e20bd").await, 400, "bad_id");
-    refused(&door.get("/v1/runs/01a1f762-b174-7000-a4f5-d095ea2e20bd").await, 404, "no_such_run");
+    refused(
+        &door.get("/v1/runs/01a1f762b1747000a4f5d095ea2e20bd").await,
+        400,
+        "bad_id",
+    );
+    refused(
+        &door.get("/v1/runs/01a1f762-b174-7000-a4f5-d095ea2e20bd").await,
+        404,
+        "no_such_run",
+    );
     let _ = GREETER;
 }

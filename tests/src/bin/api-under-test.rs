@@ -57,7 +57,13 @@ async fn main() -> anyhow::Result<()> {
 
 /// Two versions of an agent, and runs in several states.
 async fn furnish(engine: &Engine) -> anyhow::Result<()> {
-    for file in [AGENT.replace("Greet.", "Greet warmly."), AGENT.to_owned()] {
+    // The second is the one that the examples of the document start.
+    let files = [
+        AGENT.replace("Greet.", "Greet warmly."),
+        AGENT.replace("greeter", "refund-desk"),
+        AGENT.to_owned(),
+    ];
+    for file in files {
         let read = agent::definition::read(&file).map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
         let agent = read.agent;
         engine

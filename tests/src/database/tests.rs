@@ -27,7 +27,10 @@ async fn each_test_has_an_own_database_that_goes_away() {
     drop(one);
 
     assert_eq!(count_databases(server.maintenance_url(), &name).await, 0);
-    assert_eq!(count_databases(server.maintenance_url(), other.name.as_deref().unwrap()).await, 1);
+    assert_eq!(
+        count_databases(server.maintenance_url(), other.name.as_deref().unwrap()).await,
+        1
+    );
 }
 
 #[tokio::test]

@@ -35,7 +35,10 @@ impl Desk {
 fn lines_are_counted_with_their_agents_and_keys() {
     let judged = Desk::new(&["desk"]).judge(b"{\"key\":\"a\"}\n\n  \n{\"agent\":\"other\",\"input\":[1]}\n{}");
     assert_eq!((judged.runs, judged.without_key), (3, 2));
-    assert_eq!(judged.agents, BTreeMap::from([("desk".to_owned(), 1), ("other".to_owned(), 4)]));
+    assert_eq!(
+        judged.agents,
+        BTreeMap::from([("desk".to_owned(), 1), ("other".to_owned(), 4)])
+    );
     assert!(judged.mistakes.is_empty());
 }
 
@@ -46,7 +49,10 @@ fn every_mistake_is_told_with_its_line() {
     let lines: Vec<u64> = judged.mistakes.iter().map(|(line, _)| *line).collect();
     assert_eq!(lines, [1, 2, 3, 4, 6]);
     let told = &judged.mistakes[0].1;
-    assert!(told.starts_with("column 8: unknown field `inptu`, expected one of"), "{told}");
+    assert!(
+        told.starts_with("column 8: unknown field `inptu`, expected one of"),
+        "{told}"
+    );
     assert!(judged.mistakes[2].1.contains("no agent"));
 }
 

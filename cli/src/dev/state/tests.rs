@@ -16,11 +16,17 @@ fn the_token_is_made_once_and_for_us_alone() {
 fn a_folder_is_held_by_one_and_free_when_that_one_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let first = StateFolder::open(folder.path()).unwrap();
-    first.write_url("postgres://longhaul:secret@127.0.0.1:12345/longhaul").unwrap();
+    first
+        .write_url("postgres://longhaul:secret@127.0.0.1:12345/longhaul")
+        .unwrap();
     assert!(running(folder.path()).unwrap().ends_with(":12345/longhaul"));
     let refused = StateFolder::open(folder.path()).unwrap_err();
     assert_eq!(refused.code, "state_folder_in_use");
-    assert!(refused.message.contains(&std::process::id().to_string()), "{}", refused.message);
+    assert!(
+        refused.message.contains(&std::process::id().to_string()),
+        "{}",
+        refused.message
+    );
     drop(first);
     assert_eq!(running(folder.path()), None);
     let again = StateFolder::open(folder.path()).unwrap();
@@ -31,7 +37,9 @@ fn a_folder_is_held_by_one_and_free_when_that_one_is_gone() {
 fn a_server_that_stopped_is_not_offered_and_its_port_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateFolder::open(folder.path()).unwrap();
-    state.write_url("postgres://longhaul:secret@127.0.0.1:12345/longhaul").unwrap();
+    state
+        .write_url("postgres://longhaul:secret@127.0.0.1:12345/longhaul")
+        .unwrap();
     state.forget_url();
     assert_eq!(running(folder.path()), None);
     assert_eq!(state.last_port(), Some(12345));

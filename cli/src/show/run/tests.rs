@@ -108,7 +108,10 @@ fn why_no_live_worker_can_drive_it_is_said_in_words() {
     };
     let said = [
         (none, "queued: no worker is alive"),
-        (lacking(0, &["send"]), "queued: no live worker takes from queue \"emails\""),
+        (
+            lacking(0, &["send"]),
+            "queued: no live worker takes from queue \"emails\"",
+        ),
         (
             lacking(1, &["convert_currency"]),
             "queued: it needs function convert_currency, which no live worker of queue \"emails\" has",
@@ -132,9 +135,6 @@ fn a_paused_run_says_by_whom_and_is_offered_to_be_resumed() {
         pause_reason: Some("bank holiday".to_owned()),
         ..run("queued")
     };
-    assert_eq!(
-        state(&paused),
-        "paused at 2026-11-14T10:00:00Z by me: bank holiday"
-    );
+    assert_eq!(state(&paused), "paused at 2026-11-14T10:00:00Z by me: bank holiday");
     assert!(next(&paused).join("\n").contains("longhaul run resume"));
 }

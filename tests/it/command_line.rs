@@ -1,0 +1,128 @@
+//! The command line's settings and refusals, where no database is needed.
+
+use longhaul_tests::dev_process::Desk;
+use serde_json::Value;
+use std::fs;
+
+fn setting(desk: &Desk, words: &[&str], variables: &[(&str, &str)], key: &str) -> (Value, Value) {
+    let words = [&["config", "--json"], words].concat();
+    let output = desk
+        .command(&words)
+        .envs(variables.iter().copied())
+        .output()
+        .expect("longhaul runs");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let settings = told["settings"].as_array().expect("settings").iter();
+    let found = settings
+        .clone()
+        .find(|setting| setting["key"] == key)
+        .expect("the setting");
+    (found["value"].clone(), found["from"].clone())
+}
+
+#[test]
+fn a_setting_is_an_option_or_else_a_variable_or_else_in_the_file() {
+    let desk = Desk::new();
+    let told = |words: &[&str], variables: &[(&str, &str)]| {
+        let (value, from) = setting(&desk, words, variables, "tenant");
+        format!(
+            "{} {}",
+            value.as_str().unwrap_or_default(),
+            from.as_str().unwrap_or_default()
+        )
+    };
+    assert_eq!(told(&[], &[]), "default default");
+    fs::write(desk.path().join("longhaul.toml"), "\ntenant = 'file'\n").expect("it is written");
+    assert_eq!(told(&[], &[]), "file longhaul.toml:2");
+    assert_eq!(told(&[], &[("LONGHAUL_TENANT", "")]), "file longhaul.toml:2");
+    assert_eq!(
+        told(&[], &[("LONGHAUL_TENANT", "variable")]),
+        "variable LONGHAUL_TENANT"
+    );
+    assert_eq!(
+        told(&["--tenant", "option"], &[("LONGHAUL_TENANT", "variable")]),
+        "option --tenant"
+    );
+    fs::write(desk.path().join("other.toml"), "tenant = 'other'\n").expect("it is written");
+    assert_eq!(told(&[], &[("LONGHAUL_CONFIG", "other.toml")]), "other other.toml:1");
+    assert_eq!(
+        told(&["--config", "longhaul.toml"], &[("LONGHAUL_CONFIG", "other.toml")]),
+        "file longhaul.toml:2"
+    );
+}
+
+#[test]
+fn secrets_are_shown_to_nobody_but_who_asks_for_one_by_name() {
+    let desk = Desk::new();
+    fs::write(
+        desk.path().join("longhaul.toml"),
+        "database_url = 'postgres://me:hidden@host/db'\nmodel_key = 'hidden'\napi_token = 'hidden'\n",
+    )
+    .expect("it is written");
+    for words in [&["config"][..], &["config", "--json"]] {
+        let told = desk.said(words);
+        assert!(!told.contains("hidden"), "{told}");
+        assert!(told.contains("postgres://me@host/db"), "{told}");
+    }
+    assert_eq!(desk.said(&["config", "--get", "model_key"]), "hidden\n");
+}
+
+#[test]
+fn a_mistake_in_the_file_stops_every_command_and_names_its_line() {
+    let desk = Desk::new();
+    fs::write(desk.path().join("longhaul.toml"), "runs_max = 4\nlease_second = 5\n").expect("it is written");
+    let (error, code) = desk.refused(&["run", "list"]);
+    assert_eq!((error["code"].as_str(), code), (Some("invalid_config"), Some(2)));
+    assert_eq!(error["mistakes"][0]["line"], 2);
+    assert_eq!(error["mistakes"][0]["expected"], "lease_seconds (did you mean that?)");
+}
+
+#[test]
+fn the_api_is_not_served_without_a_token_but_on_loopback_and_on_purpose() {
+    let desk = Desk::new();
+    fs::write(desk.path().join("empty"), "\n").expect("it is written");
+    let refusals: [(&[&str], &str); 4] = [
+        (&["api"], "token_required"),
+        (&["api", "--listen", "0.0.0.0:0"], "token_required"),
+        (
+            &["api", "--listen", "0.0.0.0:0", "--insecure-no-token"],
+            "token_required",
+        ),
+        (&["api", "--token-file", "empty"], "unreadable_file"),
+    ];
+    for (words, expected) in refusals {
+        let (error, code) = desk.refused(words);
+        assert_eq!((error["code"].as_str(), code), (Some(expected), Some(2)), "{words:?}");
+    }
+    // Let in, it asks for the database next.
+    let (error, _) = desk.refused(&["api", "--insecure-no-token"]);
+    assert_eq!(error["code"], "no_database");
+}
+
+#[test]
+fn whoever_asks_a_port_where_nobody_is_hears_so() {
+    let desk = Desk::new();
+    let (error, code) = desk.refused(&["health", "127.0.0.1:1"]);
+    assert_eq!((error["code"].as_str(), code), (Some("not_healthy"), Some(1)));
+}
+
+#[test]
+fn completions_name_the_commands_and_usage_mistakes_are_json_where_asked_for() {
+    let desk = Desk::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(desk.said(&["completions", shell]).contains("watch"), "{shell}");
+    }
+    let (error, code) = desk.refused(&["run", "start"]);
+    assert_eq!((error["code"].as_str(), code), (Some("usage"), Some(2)));
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let desk = Desk::new();
+    let output = desk.run(&["run", "list"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.starts_with("error[no_database]: no database is named\nhint: "),
+        "{told}"
+    );
+}
