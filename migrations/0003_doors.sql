@@ -47,7 +47,7 @@ begin
         perform longhaul.refuse('LH422', 'invalid_history', 'an earlier conversation is an array of messages');
     end if;
     if coalesce(queue, '') = '' or octet_length(queue) > 255 or coalesce(tenant, '') = '' or octet_length(tenant) > 255
-        or octet_length(requester) > 255 then
+        or octet_length(requester) not between 1 and 255 then
         perform longhaul.refuse('LH422', 'invalid_name', 'queue, tenant and requester have 1 to 255 bytes');
     end if;
     if priority not between 0 and 1000 then

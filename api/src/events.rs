@@ -44,7 +44,7 @@ pub(crate) struct StreamEvent {
 /// Server-sent events: `id` is the event's number, `event` its kind, `data` a JSON object. The stream begins after the
 /// event that `Last-Event-ID` or `after` names, or at the beginning, misses none and repeats none, and ends with
 /// `event: end` after the run's last event. Comments keep it alive. It may be cut at any time (a restart, a client
-/// that reads too slowly): come back with the number of the last event seen.
+/// that takes nothing for 30 s): come back with the number of the last event seen.
 #[utoipa::path(
     get, path = "/v1/runs/{id}/events", tag = "runs", operation_id = "followRun",
     params(

@@ -67,7 +67,7 @@ pub(crate) const LABELS_MAX: usize = 64;
 
 /// Events of one run that one statement reads; the next statement reads on.
 pub(crate) const EVENTS_PER_READ: i64 = 128;
-/// Batches of events that wait for one follower. One that is further behind is cut, and may come back.
-pub(crate) const FOLLOWER_BATCHES_MAX: usize = 32;
+/// Batches of events that wait for one follower. One that is further behind reads for itself.
+pub(crate) const FOLLOWER_BATCHES_MAX: usize = 16;
 /// Statements of the safety net: it finds what no notification told.
 pub(crate) const LOOK_PERIOD: Duration = Duration::from_secs(1);

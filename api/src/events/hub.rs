@@ -172,7 +172,7 @@ impl Feed {
             followed.sinks.retain(|sink| match sink.try_send(batch.clone()) {
                 Ok(()) => true,
                 Err(mpsc::error::TrySendError::Full(_)) => {
-                    debug!(run.id = %run, "a follower reads too slowly and is cut");
+                    debug!(run.id = %run, "a follower is too slow to be read for, and reads for itself");
                     false
                 }
                 Err(mpsc::error::TrySendError::Closed(_)) => false,

@@ -83,7 +83,7 @@ impl Follower {
                 }
                 Phase::CatchingUp => self.catch_up().await,
                 Phase::Joining(batches, until) => self.join(batches, until).await,
-                Phase::Live(batches) => return self.live(batches).await,
+                Phase::Live(batches) => Ok(self.live(batches).await),
                 Phase::Ending(state) => return Some(frame::end(&state, self.place.seen)),
                 Phase::Over => return None,
             };
@@ -129,14 +129,18 @@ impl Follower {
         Ok(piece)
     }
 
+    /// What the hub reads. A follower that it has run away from catches up by itself, as fast as it takes what it gets.
     async fn live(&mut self, mut batches: mpsc::Receiver<Batch>) -> Option<Bytes> {
         loop {
             let Ok(batch) = tokio::time::timeout(self.app.options.limits.keep_alive, batches.recv()).await else {
                 self.phase = Phase::Live(batches);
                 return Some(Bytes::from_static(KEEP_ALIVE.as_bytes()));
             };
-            // None: it was too slow, or the server stops.
-            if let Some(piece) = self.take(&batch?) {
+            let Some(batch) = batch else {
+                self.phase = Phase::CatchingUp;
+                return None;
+            };
+            if let Some(piece) = self.take(&batch) {
                 self.phase = self.ending().unwrap_or(Phase::Live(batches));
                 return Some(piece);
             }

@@ -274,6 +274,12 @@ fn wanted(app: &App, new: NewRun) -> Result<StartRun, Problem> {
         })?;
         history_messages(&messages).map_err(|error| Problem::unprocessable("invalid_history", error.to_string()))?;
     }
+    // Checked here too, since a key in the header stands in its place.
+    let is_key = |key: &String| (1..=limits::NAME_CHARS_MAX).contains(&key.len()) && !key.contains('\0');
+    if !new.idempotency_key.as_ref().is_none_or(is_key) {
+        let detail = "an idempotency key has 1 to 255 bytes, none of them NUL";
+        return Err(Problem::unprocessable("invalid_key", detail));
+    }
     let labels = new.labels.unwrap_or_default();
     if labels.len() > limits::LABELS_MAX {
         let detail = format!("a run has {} labels at most", limits::LABELS_MAX);

@@ -277,6 +277,25 @@ async fn who_never_reads_is_cut_and_may_come_back() {
 }
 
 #[tokio::test]
+async fn who_reads_slowly_gets_everything() {
+    let (world, door) = world().await;
+    let run = start(&door).await;
+    let mut reader = door.follow(run, None).await;
+    let mut events = some(&mut reader, 1).await;
+    // Many more than wait for one follower, and more than the kernel takes, while it does not read.
+    for _ in 0..20 {
+        append(&world, run, 100, 16 * 1024).await;
+        world.engine.announce_events(&[run]).await.expect("announced");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.engine.cancel_run(run, None, None).await.expect("the run ends");
+
+    events.extend(reader.rest().await);
+
+    is_whole(&world, run, 0, &events).await;
+}
+
+#[tokio::test]
 async fn a_stop_ends_open_streams() {
     let (_world, door) = world().await;
     let run = start(&door).await;

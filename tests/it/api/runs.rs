@@ -242,88 +242,75 @@ async fn a_run_of_another_tenant_is_not_there() {
     assert_eq!(door.get(&format!("/v1/runs/{run}")).await.1["state"], "queued");
 }
 
-#[tokio::test]
-async fn what_cannot_be_started_is_refused_with_a_code() {
+/// Each body is refused so, and starts nothing.
+async fn all_are_refused(refusals: &[(&str, u16, &str)]) {
     let (_world, door) = world().await;
-    let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
-    let deeper = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-    let large = format!("\"{}\"", "x".repeat(1024 * 1024));
-    for (body, status, code) in [
-        (r#"{"agent": "nobody"}"#.to_owned(), 404, "no_such_agent"),
-        (
-            r#"{"agent": "greeter", "colour": "red"}"#.to_owned(),
-            422,
-            "unknown_field",
-        ),
-        (r#"{"input": {}}"#.to_owned(), 422, "invalid_body"),
-        (r#"{"agent": 7}"#.to_owned(), 422, "invalid_body"),
-        ("[]".to_owned(), 422, "invalid_body"),
-        (r#"{"agent": "greeter""#.to_owned(), 400, "malformed_json"),
-        (String::new(), 400, "malformed_json"),
-        (r#"{"agent": "greeter", "queue": ""}"#.to_owned(), 422, "invalid_name"),
-        (r#"{"agent": "gree\u0000ter"}"#.to_owned(), 422, "invalid_name"),
-        (
-            r#"{"agent": "greeter", "labels": {"a\u0000": "b"}}"#.to_owned(),
-            422,
-            "invalid_name",
-        ),
-        (
-            r#"{"agent": "greeter", "labels": {"a": 1}}"#.to_owned(),
-            422,
-            "invalid_body",
-        ),
-        (
-            r#"{"agent": "greeter", "priority": 1001}"#.to_owned(),
-            422,
-            "invalid_priority",
-        ),
-        (
-            r#"{"agent": "greeter", "history": {}}"#.to_owned(),
-            422,
-            "invalid_history",
-        ),
-        (
-            r#"{"agent": "greeter", "history": [{"role": "system", "content": ""}]}"#.to_owned(),
-            422,
-            "invalid_history",
-        ),
-        (
-            r#"{"agent": "greeter", "input": "\ud800"}"#.to_owned(),
-            422,
-            "invalid_input",
-        ),
-        (
-            r#"{"agent": "greeter", "input": 1e99999}"#.to_owned(),
-            422,
-            "invalid_input",
-        ),
-        (
-            format!(r#"{{"agent": "greeter", "input": {deep}}}"#),
-            413,
-            "input_too_deep",
-        ),
-        (
-            format!(r#"{{"agent": "greeter", "input": {deeper}}}"#),
-            413,
-            "body_too_deep",
-        ),
-        (
-            format!(r#"{{"agent": "greeter", "input": {large}}}"#),
-            413,
-            "input_too_large",
-        ),
-    ] {
+    for (body, status, code) in refusals {
         let request = door
             .request(Method::POST, "/v1/runs")
             .header("Content-Type", "application/json");
-        refused(&told(request.body(body)).await, status, code);
+        refused(&told(request.body((*body).to_owned())).await, *status, code);
     }
+    assert_eq!(door.get("/v1/runs").await.1["runs"], json!([]), "nothing was started");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_a_run_is_refused() {
+    all_are_refused(&[
+        (r#"{"agent": "nobody"}"#, 404, "no_such_agent"),
+        (r#"{"agent": "greeter", "colour": "red"}"#, 422, "unknown_field"),
+        (r#"{"input": {}}"#, 422, "invalid_body"),
+        (r#"{"agent": 7}"#, 422, "invalid_body"),
+        ("[]", 422, "invalid_body"),
+        (r#"{"agent": "greeter""#, 400, "malformed_json"),
+        ("", 400, "malformed_json"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn fields_that_do_not_fit_are_refused() {
+    all_are_refused(&[
+        (r#"{"agent": "greeter", "queue": ""}"#, 422, "invalid_name"),
+        (r#"{"agent": "greeter", "requester": ""}"#, 422, "invalid_name"),
+        (r#"{"agent": "gree\u0000ter"}"#, 422, "invalid_name"),
+        (
+            r#"{"agent": "greeter", "labels": {"a\u0000": "b"}}"#,
+            422,
+            "invalid_name",
+        ),
+        (r#"{"agent": "greeter", "labels": {"a": 1}}"#, 422, "invalid_body"),
+        (r#"{"agent": "greeter", "priority": 1001}"#, 422, "invalid_priority"),
+        (r#"{"agent": "greeter", "priority": 7.5}"#, 422, "invalid_body"),
+        (r#"{"agent": "greeter", "idempotency_key": ""}"#, 422, "invalid_key"),
+        (r#"{"agent": "greeter", "history": {}}"#, 422, "invalid_history"),
+        (
+            r#"{"agent": "greeter", "history": [{"role": "system", "content": ""}]}"#,
+            422,
+            "invalid_history",
+        ),
+    ])
+    .await;
+    let (_world, door) = world().await;
     let odd_key = door
         .request(Method::POST, "/v1/runs")
         .header("Idempotency-Key", "")
         .json(&json!({"agent": "greeter"}));
     refused(&told(odd_key).await, 400, "bad_header");
-    assert_eq!(door.get("/v1/runs").await.1["runs"], json!([]), "nothing was started");
+}
+
+#[tokio::test]
+async fn inputs_that_cannot_be_stored_are_refused() {
+    let run = |input: String| format!(r#"{{"agent": "greeter", "input": {input}}}"#);
+    let nested = |levels: usize| run(format!("{}{}", "[".repeat(levels), "]".repeat(levels)));
+    all_are_refused(&[
+        (&run(r#""\ud800""#.to_owned()), 422, "invalid_input"),
+        (&run("1e99999".to_owned()), 422, "invalid_input"),
+        (&nested(65), 413, "input_too_deep"),
+        (&nested(10_000), 413, "body_too_deep"),
+        (&run(format!("{:?}", "x".repeat(1024 * 1024))), 413, "input_too_large"),
+    ])
+    .await;
 }
 
 #[tokio::test]
