@@ -89,28 +89,21 @@ language sql
 immutable strict parallel safe
 as $$ select regexp_replace(payload::text, '"(?:[^"\\]|\\.)*"', '', 'g') $$;
 
--- Whether a payload nests deeper than the limit: strings are dropped, then the innermost brackets, once per level.
-create function longhaul.is_deeper_than(payload json, depth_max integer)
+-- Whether a payload nests deeper than the limit: whether anything at that level holds something else.
+create function longhaul.is_deeper_than(payload jsonb, depth_max integer)
 returns boolean
-language plpgsql
+language sql
 immutable strict parallel safe
 as $$
-declare
-    brackets text := regexp_replace(
-        regexp_replace(payload::text, '"(?:[^"\\]|\\.)*"', '', 'g'), '[^][{}]', '', 'g');
-begin
-    for level in 1 .. depth_max loop
-        exit when brackets = '';
-        brackets := regexp_replace(brackets, '\[\]|\{\}', '', 'g');
-    end loop;
-    return brackets <> '';
-end
+    select jsonb_path_exists(
+        payload, format('strict $.**{%s} ? (@.type() == "array" || @.type() == "object")', depth_max)::jsonpath)
 $$;
 
 -- Admits a payload from outside: size, depth, numbers that explode when they are written out, NUL.
 create function longhaul.admit(name text, payload json, bytes_max integer)
 returns json
 language plpgsql
+strict
 as $$
 declare
     admitted json;
@@ -119,19 +112,23 @@ begin
         perform longhaul.refuse('LH413', name || '_too_large',
             format('%s has %s bytes, the limit is %s', name, octet_length(payload::text), bytes_max));
     end if;
-    if longhaul.is_deeper_than(payload, 64) then
-        perform longhaul.refuse('LH413', name || '_too_deep', format('%s nests deeper than 64 levels', name));
-    end if;
     if longhaul.without_strings(payload) ~ '[0-9][eE][+-]?[0-9]{4,}' then
         perform longhaul.refuse('LH422', 'invalid_' || name,
             format('%s holds a number with an exponent of more than three digits', name));
     end if;
     admitted := longhaul.without_nul(payload);
     begin
-        perform admitted::jsonb;
-    exception when others then
-        perform longhaul.refuse('LH422', 'invalid_' || name, format('%s is not valid Unicode JSON: %s', name, sqlerrm));
+        if not longhaul.is_deeper_than(admitted::jsonb, 64) then
+            return admitted;
+        end if;
+    exception
+        -- Nested so deeply that not even the parser follows.
+        when statement_too_complex then null;
+        when others then
+            perform longhaul.refuse('LH422', 'invalid_' || name,
+                format('%s is not valid Unicode JSON: %s', name, sqlerrm));
     end;
+    perform longhaul.refuse('LH413', name || '_too_deep', format('%s nests deeper than 64 levels', name));
     return admitted;
 end
 $$;
