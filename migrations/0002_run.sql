@@ -81,6 +81,7 @@ create table longhaul.run (
     constraint run_state check (state in ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled')),
     constraint run_held_only_while_running check ((state = 'running') = (worker_id is not null)),
     constraint run_ended_has_a_time check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
+    constraint run_times_are_finite check (isfinite(due_at) and isfinite(deadline_at)),
     constraint run_queued_is_due check (state <> 'queued' or due_at is not null),
     constraint run_waiting_says_what_for check (
         (state = 'waiting') = (waiting_for is not null)
@@ -166,6 +167,19 @@ create table longhaul.event (
     at        timestamptz not null default now(),
     data      json,
     constraint event_pkey primary key (run_id, seq)
+);
+
+-- What people and programs asked of a run, kept whatever its holder was doing at that time. Appended, never changed.
+-- Each request adds one to the run's wakes, which numbers it.
+create table longhaul.request (
+    run_id uuid        not null,
+    wake   bigint      not null,
+    kind   text        not null,
+    actor  text        not null,
+    reason text,
+    at     timestamptz not null default now(),
+    constraint request_pkey primary key (run_id, wake),
+    constraint request_kind check (kind in ('pause', 'resume', 'cancel'))
 );
 
 -- lz4 where the server has it; the server's own method otherwise.

@@ -46,12 +46,26 @@ begin
     if new_history is not null and json_typeof(new_history) <> 'array' then
         perform longhaul.refuse('LH422', 'invalid_history', 'an earlier conversation is an array of messages');
     end if;
+    if exists (
+        select from json_array_elements(new_history) as entry (message)
+        where coalesce(json_typeof(message) <> 'object', true)
+           or coalesce(message ->> 'role' not in ('user', 'assistant'), true)
+           or coalesce(json_typeof(message -> 'content') not in ('string', 'array'), true)
+    ) then
+        perform longhaul.refuse('LH422', 'invalid_history',
+            'each message of an earlier conversation is {role, content}: a role of user or assistant, and text or blocks');
+    end if;
     if coalesce(queue, '') = '' or octet_length(queue) > 255 or coalesce(tenant, '') = '' or octet_length(tenant) > 255
         or octet_length(requester) not between 1 and 255 then
         perform longhaul.refuse('LH422', 'invalid_name', 'queue, tenant and requester have 1 to 255 bytes');
     end if;
     if priority not between 0 and 1000 then
         perform longhaul.refuse('LH422', 'invalid_priority', 'a priority is 0 (first) to 1000 (last)');
+    end if;
+    if not (isfinite(coalesce(due_at, now())) and isfinite(coalesce(deadline_at, now())))
+        or extract(year from due_at) not between 2000 and 9999
+        or extract(year from deadline_at) not between 2000 and 9999 then
+        perform longhaul.refuse('LH422', 'invalid_time', 'a time lies between the years 2000 and 9999');
     end if;
     if octet_length(idempotency_key) not between 1 and 255 then
         perform longhaul.refuse('LH422', 'invalid_key', 'an idempotency key has 1 to 255 bytes');
@@ -79,6 +93,11 @@ begin
             created := false;
             return;
         end if;
+    end if;
+
+    -- Not before the key was looked up: asking again after the deadline still finds the run.
+    if deadline_at <= coalesce(due_at, now()) then
+        perform longhaul.refuse('LH422', 'invalid_deadline', 'the deadline is over before the run is due');
     end if;
 
     select agent_version.*
@@ -134,6 +153,25 @@ declare
     refused_hint text;
     sentence     text;
 begin
+    if json_typeof(runs) is distinct from 'array' then
+        perform longhaul.refuse('LH422', 'invalid_runs', 'the runs are an array of objects');
+    end if;
+    if json_array_length(runs) <> coalesce(array_length(inputs, 1), 0) then
+        perform longhaul.refuse('LH422', 'invalid_runs', format('there are %s runs and %s inputs',
+            json_array_length(runs), coalesce(array_length(inputs, 1), 0)));
+    end if;
+    for item, sentence in
+        select entry.place - 1, coalesce(named.name, json_typeof(entry.run))
+        from json_array_elements(runs) with ordinality as entry (run, place)
+        left join lateral json_object_keys(case json_typeof(entry.run) when 'object' then entry.run end)
+            as named (name) on true
+        where json_typeof(entry.run) <> 'object'
+           or named.name not in ('agent', 'queue', 'priority', 'due_at', 'deadline_at', 'requester', 'labels',
+                'idempotency_key')
+        limit 1
+    loop
+        perform longhaul.refuse('LH422', 'invalid_runs', format('a run has no field %L', sentence));
+    end loop;
     -- By key: two batches with the same keys wait for each other and do not deadlock.
     for wanted in
         select given.*
@@ -173,8 +211,14 @@ exception when others then
     get stacked diagnostics
         refused = returned_sqlstate, refused_code = constraint_name, refused_hint = pg_exception_hint,
         sentence = message_text;
+    -- A value of the wrong type has no code of ours.
+    if refused like '22%' then
+        refused := 'LH422';
+        refused_code := 'invalid_runs';
+    end if;
     raise exception using
-        errcode = refused, constraint = refused_code, message = sentence, hint = refused_hint, detail = item::text;
+        errcode = refused, constraint = coalesce(refused_code, ''), message = sentence,
+        hint = coalesce(refused_hint, ''), detail = coalesce(item::text, '');
 end
 $$;
 
@@ -206,6 +250,8 @@ begin
     end if;
     if found_run.state = 'running' then
         if found_run.cancel_requested_at is null then
+            insert into longhaul.request (run_id, wake, kind, actor, reason)
+            values (run_id, found_run.wakes + 1, 'cancel', coalesce(actor, session_user), reason);
             update longhaul.run
             set cancel_requested_at = now(),
                 cancel_requested_by = coalesce(actor, session_user),
@@ -218,6 +264,9 @@ begin
         end if;
         return 'running';
     end if;
+
+    insert into longhaul.request (run_id, wake, kind, actor, reason)
+    values (run_id, found_run.wakes + 1, 'cancel', coalesce(actor, session_user), reason);
 
     -- A call that went out and was not answered keeps its honest end: unknown, unless repeating it changes nothing.
     with ended as (
@@ -251,6 +300,7 @@ begin
         ended_at            = now(),
         event_seq           = last_seq + 1,
         wakes               = run.wakes + 1,
+        paused_at           = null,
         cancel_requested_at = now(),
         cancel_requested_by = coalesce(actor, session_user),
         cancel_reason       = reason
@@ -287,6 +337,8 @@ begin
     if found_run.paused_at is not null then
         return found_run.state;
     end if;
+    insert into longhaul.request (run_id, wake, kind, actor, reason)
+    values (run_id, found_run.wakes + 1, 'pause', coalesce(actor, session_user), reason);
     -- The holder of a running one writes the event when it gives the run back.
     if found_run.state <> 'running' then
         insert into longhaul.event (run_id, seq, kind, fence, data)
@@ -332,13 +384,17 @@ begin
         perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
     end if;
     stopped := found_run.state = 'failed' or found_run.waiting_for is not distinct from 'approval';
-    if found_run.paused_at is null and not stopped then
+    if found_run.state in ('succeeded', 'cancelled') or (found_run.paused_at is null and not stopped) then
         perform longhaul.refuse('LH409', 'not_resumable',
             format('run %s is %s: only a paused run, a failed one, or one that waits for a person, is resumed', run_id,
                 found_run.state || coalesce(' for a ' || found_run.waiting_for, '')));
     end if;
 
     -- A pause is lifted first; what a paused run had been waiting for, it still waits for.
+    if found_run.paused_at is not null and found_run.state <> 'failed' then
+        insert into longhaul.request (run_id, wake, kind, actor, reason)
+        values (run_id, found_run.wakes + 1, 'resume', coalesce(actor, session_user), reason);
+    end if;
     if found_run.paused_at is not null and found_run.state <> 'failed' then
         if found_run.state <> 'running' then
             insert into longhaul.event (run_id, seq, kind, fence, data)
@@ -374,6 +430,8 @@ begin
             'find out what happened; until decisions on unknown outcomes exist, longhaul run cancel ends the run');
     end if;
 
+    insert into longhaul.request (run_id, wake, kind, actor, reason)
+    values (run_id, found_run.wakes + 1, 'resume', coalesce(actor, session_user), reason);
     insert into longhaul.event (run_id, seq, kind, fence, data)
     values (run_id, found_run.event_seq + 1, 'run.resumed', found_run.fence,
         json_build_object('by', coalesce(actor, session_user), 'reason', reason, 'from', found_run.state));

@@ -44,6 +44,10 @@ select
 from longhaul.event
 left join longhaul.worker on worker.id = event.worker_id;
 
+create view longhaul_audit.request as
+select request.run_id, request.at, request.kind, request.actor, request.reason
+from longhaul.request;
+
 -- The conversation as the model is shown it: one row per message, and one per tool result in the order asked.
 create view longhaul_audit.transcript as
 with message as (

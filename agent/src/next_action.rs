@@ -212,7 +212,10 @@ fn at_the_deadline(journal: &Journal) -> Action {
     }
     let error = || {
         StepError::new(ErrorClass::Timeout, "deadline_exceeded", "the run's time is over")
-            .suggest("raise limits.wall_clock_seconds; resuming the run gives it the same time once more")
+            .suggest(
+            "start it with a later deadline_at, if whoever started it set one, or else raise limits.wall_clock_seconds; \
+             resuming the run gives it the same time once more",
+        )
     };
     let given_up: Vec<Move> = journal
         .steps

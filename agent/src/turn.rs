@@ -4,9 +4,9 @@
 
 use crate::definition::Agent;
 use crate::error::{ErrorClass, StepError};
-use crate::journal::ModelReply;
+use crate::journal::{Journal, ModelReply, StepBody, StepState};
 use crate::tool::ToolCall;
-use crate::wire::messages::{text_of, tool_calls};
+use crate::wire::messages::{Role, history_messages, text_of, tool_calls};
 use std::collections::HashSet;
 
 #[cfg(test)]
@@ -33,6 +33,44 @@ pub enum Turn {
 /// Whether tools are switched off in that turn: on the last one that the limits allow the model must answer.
 pub fn tools_off(agent: &Agent, turn: u32) -> bool {
     !agent.tools.is_empty() && turn >= agent.limits.turns_max
+}
+
+/// Reads a reply that has just come: as [`read`], and no call of it may have the id of an earlier one of the conversation.
+/// The provider refuses a conversation with two, so once such a call is made, its result could never be told.
+///
+/// # Errors
+/// As [`read`].
+pub fn accept(agent: &Agent, journal: &Journal, (turn, reply): (u32, &ModelReply)) -> Result<Turn, StepError> {
+    let read = read(agent, turn, reply)?;
+    let calls = tool_calls(&reply.content);
+    if calls.is_empty() {
+        return Ok(read);
+    }
+    let earlier = earlier_ids(journal);
+    match calls.iter().find(|call| earlier.contains(&call.id)) {
+        Some(call) => Err(permanent(
+            "malformed_reply",
+            format!(
+                "a call of the reply has the id {:?} of an earlier call; it was not run",
+                call.id
+            ),
+        )),
+        None => Ok(read),
+    }
+}
+
+/// The ids of all calls that the model is shown, those of an earlier conversation included.
+fn earlier_ids(journal: &Journal) -> HashSet<String> {
+    let history = history_messages(&journal.history).unwrap_or_default();
+    let told = history
+        .iter()
+        .filter(|message| message.role == Role::Assistant)
+        .map(|message| &*message.content);
+    let replies = journal.steps.iter().filter_map(|step| match &step.body {
+        StepBody::Model { reply: Some(reply) } if step.state == StepState::Succeeded => Some(&*reply.content),
+        StepBody::Model { .. } | StepBody::Tool { .. } => None,
+    });
+    told.chain(replies).flat_map(tool_calls).map(|call| call.id).collect()
 }
 
 /// Reads a reply. An error fails the model step; calls of such a turn never run.

@@ -1,13 +1,13 @@
 //! `/v1/agents`: store definitions, show them and their editions.
 
+use crate::answer::Json;
 use crate::body::{essence, read_text, unsupported};
 use crate::limits;
 use crate::parameter::{Names, Parameters};
-use crate::problem::Problem;
+use crate::problem::{APPLY_FIRST, Problem};
 use crate::runs::raw;
 use crate::server::App;
 use agent::definition::{Mistake, digest_text, read};
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
@@ -155,7 +155,12 @@ pub(crate) struct AgentVersion {
          headers(("Location" = String, description = "Where the agent is"))),
     ),
 )]
-pub(crate) async fn apply(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn apply(
+    State(app): State<App>,
+    parameters: Parameters,
+    request: Request,
+) -> Result<Response, Problem> {
+    parameters.known(&[])?;
     if !essence(&request).is_some_and(|essence| ["application/toml", "text/plain"].contains(&essence.as_str())) {
         return Err(unsupported("application/toml or text/plain"));
     }
@@ -277,8 +282,7 @@ pub(crate) async fn show(
 }
 
 fn no_such_agent(name: &str) -> Problem {
-    Problem::not_found("no_such_agent", format!("agent {name:?} does not exist"))
-        .hint("apply it first: POST /v1/agents")
+    Problem::not_found("no_such_agent", format!("agent {name:?} does not exist")).hint(APPLY_FIRST)
 }
 
 /// List an agent's versions

@@ -6,17 +6,19 @@ use crate::server::App;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 /// How a body of this type is taken.
-pub(crate) trait Accepts: DeserializeOwned {
+pub(crate) trait Accepts: Sized {
     /// Bytes at most.
     const BYTES_MAX: usize = limits::BODY_BYTES_MAX;
     /// What no body at all stands for, where it stands for something.
     const NOTHING: Option<&'static str> = None;
+
+    /// Reads the body, which is JSON of one type or another.
+    fn read(body: &RawValue) -> Result<Self, Problem>;
 }
 
 /// A JSON body.
@@ -41,7 +43,9 @@ impl<T: Accepts> FromRequest<App> for JsonBody<T> {
             );
             return Err(Problem::too_large("body_too_deep", detail));
         }
-        serde_json::from_str(text).map(Self).map_err(|error| told(&error))
+        let body = serde_json::from_str::<&RawValue>(text)
+            .map_err(|error| Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")))?;
+        T::read(body).map(Self)
     }
 }
 
@@ -69,17 +73,6 @@ pub(crate) fn unsupported(wanted: &str) -> Problem {
     ))
 }
 
-fn told(error: &serde_json::Error) -> Problem {
-    let sentence = error.to_string();
-    match error.classify() {
-        Category::Data if sentence.starts_with("unknown field") => Problem::unprocessable("unknown_field", sentence),
-        Category::Data => Problem::unprocessable("invalid_body", sentence),
-        Category::Syntax | Category::Eof | Category::Io => {
-            Problem::bad_request("malformed_json", format!("the body is not JSON: {sentence}"))
-        }
-    }
-}
-
 /// The body as text. What is too large is refused as early as it is known.
 pub(crate) async fn read_text(
     request: Request,
@@ -91,7 +84,18 @@ pub(crate) async fn read_text(
         .headers()
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let is_encoded = |encoding: &HeaderValue| !encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+    let is_encoded = request.headers().get_all(CONTENT_ENCODING).iter().any(is_encoded);
     let mut body = request.into_body();
+    if is_encoded {
+        drain(body).await;
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "this server takes bodies as they are, not compressed",
+        )
+        .hint("leave out Content-Encoding"));
+    }
     if declared.is_some_and(|length| length > bytes_max) {
         drain(body).await;
         return Err(too_large(bytes_max));

@@ -2,9 +2,16 @@
 
 use crate::limits::{BUFFER_BYTES_MAX, HEAD_TIMEOUT, Limits};
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +34,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
     let connections = TaskTracker::new();
     while let Some((stream, place)) = next(&listener, &places, &stopping).await {
         let connection = Connection {
-            stream: Stalling::new(stream, limits.stall_timeout),
+            stream: Stalling::new(stream, limits.stall_timeout, stopping.clone()),
             router: router.clone(),
             stopping: stopping.clone(),
             _place: place,
@@ -82,11 +89,25 @@ impl Connection {
         if let Err(error) = self.stream.stream.set_nodelay(true) {
             debug!(error = %error, "could not set TCP_NODELAY");
         }
+        let (router, requests) = (self.router, self.stream.requests.clone());
+        let answer = service_fn(move |request: Request<Incoming>| {
+            let under_way = requests.token();
+            let answering = TowerToHyperService::new(router.clone()).call(request);
+            async move {
+                // Until its last byte is handed over, the answer is on its way.
+                let held = move |frame| {
+                    let _ = &under_way;
+                    frame
+                };
+                let answer: Response = answering.await?;
+                Ok::<_, Infallible>(answer.map(|body| Body::new(body.map_frame(held))))
+            }
+        });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(BUFFER_BYTES_MAX)
-            .serve_connection(TokioIo::new(self.stream), TowerToHyperService::new(self.router));
+            .serve_connection(TokioIo::new(self.stream), answer);
         tokio::pin!(serving);
         let served = tokio::select! {
             served = serving.as_mut() => served,
@@ -101,20 +122,27 @@ impl Connection {
     }
 }
 
-/// A client's connection that breaks when it takes nothing for too long. A client that reads slowly is not cut.
+/// A client's connection that breaks when it takes nothing for too long. A client that reads slowly is not cut. Once it
+/// is time to stop, nothing more comes from a client whose requests are answered: the head that it may have begun is not
+/// waited for.
 struct Stalling {
     stream: TcpStream,
     patience: Duration,
     /// Runs while the client has no room.
     stalled: Option<Pin<Box<Sleep>>>,
+    stopping: CancellationToken,
+    /// Those that have come and are not yet answered.
+    requests: TaskTracker,
 }
 
 impl Stalling {
-    const fn new(stream: TcpStream, patience: Duration) -> Self {
+    fn new(stream: TcpStream, patience: Duration, stopping: CancellationToken) -> Self {
         Self {
             stream,
             patience,
             stalled: None,
+            stopping,
+            requests: TaskTracker::new(),
         }
     }
 
@@ -138,7 +166,11 @@ impl Stalling {
 
 impl AsyncRead for Stalling {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_pending() && self.stopping.is_cancelled() && self.requests.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        read
     }
 }
 

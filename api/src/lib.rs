@@ -5,9 +5,11 @@
 //! in `docs/errors/`.
 
 mod agents;
+mod answer;
 mod body;
 mod connection;
 mod events;
+mod fields;
 mod guard;
 mod limits;
 mod openapi;

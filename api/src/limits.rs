@@ -32,6 +32,8 @@ impl Default for Limits {
     }
 }
 
+/// Longer a health check does not wait for what `/readyz` asks of the database.
+pub(crate) const READY_LIMIT: Duration = Duration::from_millis(1500);
 /// All headers of a request: tokens and cookies fit, and nothing else belongs there.
 pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// What is read of a head, and written to a client ahead of its reading, before anybody looks at it.
@@ -62,6 +64,8 @@ pub(crate) const PAGE_ROWS: i64 = 50;
 
 /// Characters of names given by callers: agents, queues, requesters, keys.
 pub(crate) const NAME_CHARS_MAX: usize = 255;
+/// A value that does not fit is repeated in the refusal where it is short.
+pub(crate) const SHOWN_CHARS_MAX: usize = 64;
 /// Labels of a run, and characters of a label's name.
 pub(crate) const LABELS_MAX: usize = 64;
 

@@ -117,6 +117,7 @@ pub(crate) fn complete(mut document: OpenApi, access: &Access) -> OpenApi {
 /// Statuses that any route may answer with, besides its own.
 fn describe_refusals(operation: &mut Operation, path: &str) {
     let mut all = vec![
+        ("431", "`headers_too_large`"),
         ("403", "`cross_site_request`, `wrong_host`"),
         ("500", "`internal_error`, `database_error`, `unreadable_row`"),
         (

@@ -41,7 +41,7 @@ impl<T: serde::de::DeserializeOwned + Send> FromRequestParts<App> for Names<T> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Path(names) = Path::<T>::from_request_parts(parts, app)
             .await
-            .map_err(|error| Problem::bad_request("bad_id", error.body_text()))?;
+            .map_err(|_| Problem::bad_request("bad_id", "a name in the path is not UTF-8 text"))?;
         if parts.uri.path().contains("%00") {
             return Err(Problem::bad_request("bad_id", "a name holds no NUL character"));
         }
@@ -57,8 +57,9 @@ impl FromRequestParts<App> for Parameters {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
-        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|error| Problem::bad_request("bad_parameter", error.body_text()))?;
+        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| {
+            Problem::bad_request("bad_parameter", "what stands behind the question mark cannot be read")
+        })?;
         if let Some((name, _)) = given
             .iter()
             .find(|(name, value)| name.contains('\0') || value.contains('\0'))

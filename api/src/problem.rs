@@ -15,6 +15,9 @@ use tracing::error;
 
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
+/// What to do about `no_such_agent`, wherever it is told.
+pub(crate) const APPLY_FIRST: &str = "apply it first: POST /v1/agents";
+
 /// An answer that is not what was asked for.
 #[derive(Debug)]
 pub(crate) struct Problem(Box<Told>);
@@ -108,6 +111,17 @@ impl Problem {
         self
     }
 
+    /// The same of one run of a batch, from 0.
+    pub(crate) fn of_item(mut self, item: usize) -> Self {
+        self.0.detail = format!("runs[{item}]: {}; nothing was started", self.0.detail);
+        self.with("item", item)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.header = Some((name, value));
         self
@@ -126,7 +140,12 @@ impl From<EngineError> for Problem {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
                 let mut problem = Self::new(status, code, message);
                 problem.0.hint = hint;
-                problem
+                // The database's own hint names a command, which callers of HTTP may not have.
+                if problem.0.code == "no_such_agent" {
+                    problem.hint(APPLY_FIRST)
+                } else {
+                    problem
+                }
             }
             EngineError::Unavailable(_) => {
                 tracing::warn!(error = %chain(&failed), "the database does not answer");
@@ -150,12 +169,9 @@ impl From<EngineError> for Problem {
 
 impl From<BatchRefused> for Problem {
     fn from(refused: BatchRefused) -> Self {
-        let mut problem = Self::from(refused.error);
+        let problem = Self::from(refused.error);
         match refused.item {
-            Some(item) => {
-                problem.0.detail = format!("runs[{item}]: {}; nothing was started", problem.0.detail);
-                problem.with("item", item)
-            }
+            Some(item) => problem.of_item(item),
             None => problem,
         }
     }
@@ -173,7 +189,8 @@ impl IntoResponse for Problem {
             hint: told.hint.as_deref(),
             more: &told.more,
         };
-        let body = serde_json::to_vec(&written).unwrap_or_default();
+        let mut body = serde_json::to_vec(&written).unwrap_or_default();
+        body.push(b'\n');
         let mut response = (told.status, body).into_response();
         response
             .headers_mut()

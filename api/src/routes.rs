@@ -1,19 +1,21 @@
 //! Every route, and what stands around all of them.
 
+use crate::answer::Json;
 use crate::guard;
+use crate::limits::READY_LIMIT;
 use crate::openapi;
 use crate::parameter::Names;
 use crate::problem::{Problem, pages};
 use crate::reference;
 use crate::server::App;
 use crate::{agents, events, runs};
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -45,7 +47,8 @@ pub(crate) fn router(app: App) -> Router {
     let (router, document) = described();
     let document = openapi::complete(document, &app.options.access);
     let page: Arc<str> = reference::page(&document).into();
-    let json: Arc<str> = serde_json::to_string_pretty(&document).unwrap_or_default().into();
+    let json = serde_json::to_string_pretty(&document).unwrap_or_default() + "\n";
+    let json: Arc<str> = json.into();
     router
         .route(
             "/openapi.json",
@@ -54,6 +57,10 @@ pub(crate) fn router(app: App) -> Router {
         .route(
             "/docs",
             get(async move || cached("text/html; charset=utf-8", page.to_string())),
+        )
+        .route(
+            "/docs/errors",
+            get(async || Html(reference::text_page("Errors", pages::INDEX))),
         )
         .route("/docs/errors/{code}", get(error_page))
         .route("/", get(async || Html(reference::FRONT)))
@@ -71,7 +78,11 @@ fn cached(content_type: &'static str, body: String) -> impl IntoResponse {
 }
 
 async fn error_page(Names(code): Names<String>) -> Result<Html<String>, Problem> {
-    let page = pages::page(&code).ok_or_else(|| Problem::not_found("no_such_route", "there is no such error code"))?;
+    let page = match code.as_str() {
+        "steps" => Some(pages::STEPS),
+        code => pages::page(code),
+    };
+    let page = page.ok_or_else(|| Problem::not_found("no_such_route", "there is no such error code"))?;
     Ok(Html(reference::text_page(&code, page)))
 }
 
@@ -113,6 +124,12 @@ async fn healthz() -> Json<Health> {
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "isReady",
     responses((status = 200, description = "It is", body = Health)))]
 async fn readyz(State(app): State<App>) -> Result<Response, Problem> {
-    app.engine.check_schema().await?;
+    match tokio::time::timeout(READY_LIMIT, app.engine.check_schema()).await {
+        Ok(checked) => checked?,
+        Err(_) => {
+            let told = format!("the database has not answered within {READY_LIMIT:?}");
+            return Err(Problem::unavailable("database_unavailable", told));
+        }
+    }
     Ok(Json(Health { status: "ok" }).into_response())
 }

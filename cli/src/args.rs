@@ -96,7 +96,7 @@ pub(crate) enum Command {
     Migrate,
     /// Drive runs until told to stop
     ///
-    /// SIGTERM and SIGINT drain: nothing new is claimed, what is in hand is finished or given back. A second signal
+    /// SIGTERM, SIGINT and a closed terminal drain: nothing new is claimed, what is in hand is finished or given back. A second signal
     /// ends the process at once: another worker carries on from what was recorded, and a call in flight that may not be
     /// repeated waits for a person. The key for the model is LONGHAUL_MODEL_KEY or ANTHROPIC_API_KEY.
     Worker(Worker),

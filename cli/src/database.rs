@@ -2,6 +2,7 @@
 
 use crate::args::Global;
 use crate::failure::{Exit, Failure, of_engine};
+use crate::output::MASK;
 use crate::settings::{Found, Origin};
 use engine::{Connect, Engine, EngineError};
 
@@ -26,10 +27,11 @@ pub(crate) fn found(global: &Global) -> Option<Found> {
 /// The address that is in force.
 pub(crate) fn url(global: &Global) -> Result<String, Failure> {
     found(global).map(|found| found.value).ok_or_else(|| {
-        Failure::usage("no_database", "no database is named").hint(
-            "start longhaul dev in this folder; or give --database-url postgres://user:password@host:port/database, \
-             or set LONGHAUL_DATABASE_URL",
-        )
+        Failure::usage("no_database", "no database is named").hint(format!(
+            "start {} dev in this folder; or give --database-url postgres://user:password@host:port/database, or set \
+             LONGHAUL_DATABASE_URL",
+            crate::output::program()
+        ))
     })
 }
 
@@ -79,18 +81,80 @@ pub(crate) fn not_connected(error: &EngineError, url: &str) -> Failure {
     }
 }
 
+/// What is shown of an address that cannot be taken apart: anything in it may be a password.
+const UNREADABLE: &str = "(an address that cannot be read)";
+
+/// Parameters whose values are no secrets. Any other may be one, now or in a later driver.
+const OPEN_PARAMETERS: [&str; 11] = [
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "application_name",
+    "connect_timeout",
+    "options",
+];
+
 /// An address that may be shown.
 pub(crate) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
+    shown(url).unwrap_or_else(|| UNREADABLE.to_owned())
+}
+
+/// None where it is not certain which part is the password.
+fn shown(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_known = matches!(scheme, "postgres" | "postgresql");
+    if !is_known || url.contains(|sign: char| sign.is_control() || sign.is_whitespace()) {
+        return None;
+    }
+    let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+    let (place, query) = rest
+        .split_once('?')
+        .map_or((rest, None), |(place, query)| (place, Some(query)));
+    let authority_ends = place.find('/').unwrap_or(place.len());
+    let (authority, path) = place.split_at(authority_ends);
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((login, host)) => (format!("{}@", login.split(':').next().unwrap_or_default()), host),
+        None => (String::new(), authority),
     };
-    let host_ends = rest.find('/').unwrap_or(rest.len());
-    match rest[..host_ends].rsplit_once('@') {
-        Some((login, _)) => {
-            let user = login.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}{}", &rest[login.len()..])
-        }
-        None => url.to_owned(),
+    // Behind the host these are a password that has a slash in it.
+    if !has_port_or_none(host) || path.contains('@') {
+        return None;
+    }
+    let parameters: Vec<String> = query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .map(parameter)
+        .collect();
+    let query = match parameters.as_slice() {
+        [] => String::new(),
+        parameters => format!("?{}", parameters.join("&")),
+    };
+    Some(format!("{scheme}://{user}{host}{path}{query}"))
+}
+
+/// Whether a number is all that follows the host.
+fn has_port_or_none(host: &str) -> bool {
+    let behind = match host.strip_prefix('[') {
+        Some(address) => address.split_once(']').map(|(_, behind)| behind),
+        None => Some(host.find(':').map_or("", |at| &host[at..])),
+    };
+    match behind.map(|behind| behind.strip_prefix(':').ok_or(behind)) {
+        Some(Ok(port)) => port.is_empty() || port.parse::<u16>().is_ok(),
+        Some(Err(behind)) => behind.is_empty(),
+        None => false,
+    }
+}
+
+fn parameter(parameter: &str) -> String {
+    match parameter.split_once('=') {
+        Some((name, _)) if OPEN_PARAMETERS.contains(&name) => parameter.to_owned(),
+        Some((name, _)) => format!("{name}={MASK}"),
+        None => MASK.to_owned(),
     }
 }
 

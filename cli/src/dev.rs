@@ -21,7 +21,7 @@ use ::worker::{Config, Functions, Worker, WorkerError};
 use database::Database;
 use engine::{Connect, Engine};
 use example::World;
-use state::StateFolder;
+use state::{Data, StateFolder};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -60,12 +60,11 @@ pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> an
     }
     let state = StateFolder::open(&args.state)?;
     is_free(args.listen)?;
-    if global.database_url.is_none() && state.is_new() && !global.json {
-        let once = format!("making a private Postgres in {}; this happens once", state.shown());
-        output::note(style::dim(once));
+    if global.database_url.is_none() {
+        announce(&state, global.json);
     }
     let database = Database::start(global.database_url.clone(), &state).await?;
-    let engine = match database.prepare().await {
+    let engine = match database.prepare(&state).await {
         Ok(engine) => engine,
         Err(failure) => {
             database.stop().await;
@@ -79,7 +78,7 @@ pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> an
         ..ApiOptions::new(args.listen, Access::Token(token.clone().into()))
     };
     let world = World::start(global, &state, scripts).await?;
-    let applied = example::apply(&engine, &global.tenant, &state).await?;
+    let applied = example::apply(&engine, global, &state).await?;
     let api = Api::bind(engine.clone(), connect.clone(), options).await;
     let api = api.map_err(|error| not_listening(&error))?;
     let address = api.address();
@@ -112,6 +111,25 @@ pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> an
     ended?;
     welcome::goodbye(&state, global.json);
     Ok(Exit::Ok)
+}
+
+/// What takes long, and what nobody expects.
+fn announce(state: &StateFolder, json: bool) {
+    let shown = state.shown();
+    match state.data() {
+        Data::New if !json => {
+            let once = format!("making a private Postgres in {shown}; this happens once");
+            output::note(style::dim(once));
+        }
+        Data::New | Data::There => {}
+        // Whoever reads the answer with a program wants to know it too.
+        Data::Gone => {
+            let label = style::yellow("warning:");
+            output::note(format!(
+                "{label} the data of {shown} is gone; making a private Postgres anew, with an empty database"
+            ));
+        }
+    }
 }
 
 /// Asked before anything is started: the API takes the address at the end.

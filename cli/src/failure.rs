@@ -1,6 +1,7 @@
 //! From any error to an exit code and one message with a stable code. Start at [`tell`].
 
 use crate::output::{self, style};
+use crate::show::plain;
 use engine::EngineError;
 use launcher::LauncherError;
 use serde_json::{Value, json};
@@ -119,9 +120,9 @@ pub(crate) fn tell(error: &anyhow::Error, json: bool) -> Exit {
         output::note(failure.as_json());
     } else {
         let label = style::red(format!("error[{}]:", failure.code));
-        output::note(format!("{label} {}", failure.message));
+        output::note(format!("{label} {}", plain(&failure.message)));
         if let Some(hint) = &failure.hint {
-            output::note(format!("{} {hint}", style::bold("hint:")));
+            output::note(format!("{} {}", style::bold("hint:"), plain(hint)));
         }
     }
     failure.exit

@@ -24,17 +24,28 @@ use worker::Functions;
 pub fn main_with(functions: Functions) -> ExitCode {
     // A provider that is already installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    output::find_program();
     let typed: Vec<_> = std::env::args_os().collect();
     let wants_json = typed.iter().any(|word| word == "--json");
     let cli = match settings::parse(typed) {
         Ok(cli) => cli,
-        Err(unparsed) => return settings::tell(unparsed, wants_json).into(),
+        Err(unparsed) => return or_lost(settings::tell(unparsed, wants_json), wants_json).into(),
     };
     let json = cli.global.json;
-    match run(cli, functions) {
-        Ok(exit) => exit.into(),
-        Err(error) => failure::tell(&error, json).into(),
-    }
+    let exit = run(cli, functions).unwrap_or_else(|error| failure::tell(&error, json));
+    or_lost(exit, json).into()
+}
+
+/// How the command ends, unless what it printed is lost: then that is told, and it has not done what was asked.
+fn or_lost(exit: Exit, json: bool) -> Exit {
+    let Some(why) = output::lost() else {
+        return exit;
+    };
+    let message = format!("not everything could be written to standard output: {why}");
+    let failure = failure::Failure::new(Exit::Failed, "output_lost", message)
+        .hint("what the command did stays done: runs that it started are in the list of runs");
+    let lost = failure::tell(&failure.into(), json);
+    if exit == Exit::Ok { lost } else { exit }
 }
 
 fn run(cli: args::Cli, functions: Functions) -> anyhow::Result<Exit> {

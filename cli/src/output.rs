@@ -1,15 +1,32 @@
 //! Everything that is printed. A reader that has gone, as in `longhaul run list | head`, is no error: what is still to
-//! be printed is dropped, and whoever follows something asks [`is_gone`].
+//! be printed is dropped, and whoever follows something asks [`is_gone`]. Any other end of the output is one: [`lost`].
 
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is shown in the place of a secret.
 pub(crate) const MASK: &str = "********";
 
 static GONE: AtomicBool = AtomicBool::new(false);
+/// What the system said when it took no more.
+static LOST: OnceLock<String> = OnceLock::new();
+/// What people type to start this program.
+static PROGRAM: OnceLock<String> = OnceLock::new();
+
+/// Finds out what people type; until then it is the program's usual name.
+pub(crate) fn find_program() {
+    let _ = PROGRAM.set(program::typed());
+}
+
+/// This program in a command that people may paste.
+pub(crate) fn program() -> &'static str {
+    PROGRAM.get().map_or(program::NAME, String::as_str)
+}
+
+mod program;
 
 /// One line to standard output. Styles are left out where it is not a terminal.
 pub(crate) fn line(text: impl Display) {
@@ -22,9 +39,9 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
-/// Help, a version, or why clap does not understand what was typed.
+/// Help or a version.
 pub(crate) fn clap(told: &clap::Error) {
-    let _ = told.print();
+    written(told.print());
 }
 
 /// Bytes as they are, such as a shell's completions.
@@ -55,6 +72,11 @@ impl Progress {
     pub(crate) fn advance(&self, done: u64) {
         self.0.inc(done);
     }
+
+    /// Lines to standard output, which the bar leaves alone meanwhile.
+    pub(crate) fn lines(&self, lines: impl Iterator<Item = impl Display>) {
+        self.0.suspend(|| lines.for_each(line));
+    }
 }
 
 impl Drop for Progress {
@@ -78,6 +100,11 @@ pub(crate) fn is_gone() -> bool {
     GONE.load(Ordering::Relaxed)
 }
 
+/// Why standard output is not whole although somebody wants it: a full disk, say.
+pub(crate) fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "the shape that unwrap_or_else takes")]
 fn unwritable(error: serde_json::Error) -> String {
     serde_json::json!({"unwritable": error.to_string()}).to_string()
@@ -85,8 +112,23 @@ fn unwritable(error: serde_json::Error) -> String {
 
 fn written(result: io::Result<()>) {
     let flushed = result.and_then(|()| io::stdout().flush());
-    if flushed.is_err() {
+    if let Err(error) = flushed {
         GONE.store(true, Ordering::Relaxed);
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            let _ = LOST.set(error.to_string());
+        }
+    }
+}
+
+/// A path as a shell takes it.
+pub(crate) fn quoted(path: &str) -> String {
+    let is_plain = path
+        .chars()
+        .all(|sign| sign.is_ascii_alphanumeric() || "_./-".contains(sign));
+    if is_plain {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
     }
 }
 

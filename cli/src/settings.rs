@@ -7,7 +7,7 @@
 mod file;
 mod table;
 
-pub(crate) use file::{File, masked};
+pub(crate) use file::{File, judge_variables, masked};
 pub(crate) use table::{ALL, Argument, Setting};
 
 use crate::args::Cli;
@@ -156,11 +156,26 @@ pub(crate) fn tell(unparsed: Unparsed, json: bool) -> Exit {
             let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
             crate::failure::tell(&Failure::usage("usage", sentence).hint("see --help").into(), json)
         }
+        Unparsed::Clap(told) if told.use_stderr() => {
+            output::note(with_code(&told).trim_end());
+            Exit::Usage
+        }
         Unparsed::Clap(told) => {
             output::clap(&told);
-            if told.use_stderr() { Exit::Usage } else { Exit::Ok }
+            Exit::Ok
         }
         Unparsed::Failure(failure) => crate::failure::tell(&failure.into(), json),
+    }
+}
+
+/// Clap's words with the code that every error has. A help that was not asked for is no error.
+fn with_code(told: &clap::Error) -> String {
+    let rendered = told.render();
+    let styled = rendered.ansi().to_string();
+    if rendered.to_string().starts_with("error:") {
+        styled.replacen("error:", "error[usage]:", 1)
+    } else {
+        styled
     }
 }
 

@@ -57,9 +57,36 @@ pub(crate) fn duration(time: TimeDelta) -> String {
     }
 }
 
+/// Text of somebody's own over several lines. Whatever else would steer a terminal, or turn the order of letters round,
+/// is shown and not obeyed.
+pub(crate) fn plain(text: &str) -> String {
+    // What ends a line on Windows is no attempt to write over it.
+    escaped(&text.replace("\r\n", "\n"), |sign| matches!(sign, '\n' | '\t'))
+}
+
+/// The same within one line.
+pub(crate) fn in_line(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+fn escaped(text: &str, is_fine: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for sign in text.chars() {
+        let turns_order =
+            matches!(sign, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let breaks_line = matches!(sign, '\u{2028}' | '\u{2029}');
+        if (sign.is_control() && !is_fine(sign)) || turns_order || breaks_line {
+            shown.extend(sign.escape_default());
+        } else {
+            shown.push(sign);
+        }
+    }
+    shown
+}
+
 /// At most that many characters of a text's one line.
 pub(crate) fn short(text: &str, chars_max: usize) -> String {
-    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let one_line = in_line(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     match one_line.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &one_line[..end]),
         None => one_line,

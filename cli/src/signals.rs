@@ -6,11 +6,12 @@ use tokio_util::sync::CancellationToken;
 /// What a shell expects of a program that ended by a signal it caught: 128 and SIGINT's number.
 const INTERRUPTED: i32 = 130;
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT, and SIGHUP where the program was not started to outlast its terminal.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -19,6 +20,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: outlives_nothing().then(|| signal(SignalKind::hangup())).transpose()?,
         })
     }
 
@@ -27,8 +29,24 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = async {
+                match &mut self.hangup {
+                    Some(hangup) => { hangup.recv().await; }
+                    None => std::future::pending().await,
+                }
+            } => {}
         }
     }
+}
+
+/// Whether a terminal that closes is to end this process: `nohup` has it ignored, and catching it would undo that. Where
+/// the system does not tell, the signal does what it always does.
+fn outlives_nothing() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The lowest bit is signal 1.
+    mask.is_some_and(|mask| mask & 1 == 0)
 }
 
 /// The first signal cancels the token; the second ends the process at once.

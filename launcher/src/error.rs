@@ -53,16 +53,26 @@ pub enum LauncherError {
         source: io::Error,
     },
     /// `initdb`, or the making of the first database, failed.
-    #[error("could not initialise the data folder: {output}")]
+    #[error("could not initialise the data folder: {}", decisive(output))]
     Initialise {
         /// What the program wrote.
         output: String,
     },
     /// The server ended before it was ready.
-    #[error("the server ended before it was ready: {output}")]
+    #[error("the server ended before it was ready: {}; its log is {}", decisive(output), log.display())]
     Start {
         /// The end of the server's log.
         output: String,
+        /// The log.
+        log: PathBuf,
+    },
+    /// The data folder lacks what every data folder has.
+    #[error("{} is not whole: {missing} is missing", data.display())]
+    Damaged {
+        /// The data folder.
+        data: PathBuf,
+        /// What is not there.
+        missing: &'static str,
     },
     /// The data is of another major version of Postgres.
     #[error("the data was made by PostgreSQL {made_by}, and the programs found are of PostgreSQL {found}")]
@@ -79,12 +89,14 @@ pub enum LauncherError {
         state_dir: PathBuf,
     },
     /// The server runs but did not become ready in time.
-    #[error("the server was not ready after {limit:?}: {output}")]
+    #[error("the server was not ready after {limit:?}: {}; its log is {}", decisive(output), log.display())]
     NotReady {
         /// How long it was given.
         limit: Duration,
         /// The end of the server's log.
         output: String,
+        /// The log.
+        log: PathBuf,
     },
     /// No port of this machine is free.
     #[error("found no free port on 127.0.0.1")]
@@ -106,5 +118,30 @@ impl LauncherError {
     pub(crate) fn run(program: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let program = program.into();
         move |source| Self::Run { program, source }
+    }
+}
+
+/// The line that says why: the last complaint, else the last line.
+fn decisive(output: &str) -> &str {
+    let complains = |line: &&str| {
+        ["FATAL:", "PANIC:", "ERROR:", "error:"]
+            .iter()
+            .any(|word| line.contains(word))
+    };
+    let mut lines = output.lines().rev().filter(|line| !line.trim().is_empty());
+    let last = lines.clone().next().unwrap_or("it said nothing");
+    lines.find(complains).unwrap_or(last).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_of_a_log_says_why() {
+        let log = "LOG:  starting\nFATAL:  bogus data in lock file\nLOG:  database system is shut down\n\n";
+        assert_eq!(decisive(log), "FATAL:  bogus data in lock file");
+        assert_eq!(decisive("LOG:  one\nLOG:  two\n"), "LOG:  two");
+        assert_eq!(decisive(""), "it said nothing");
     }
 }

@@ -1,6 +1,6 @@
 //! The folder a server lives in, owned by the user that runs it.
 //!
-//! Layout: `<state folder>/postgres/{data/, password, postgres.log}`. Where root's unprivileged user cannot reach the
+//! Layout: `<state folder>/postgres/{data/, data.unsynced, password, postgres.log}`. Where root's unprivileged user cannot reach the
 //! state folder (a home folder, say), `postgres` is a link to a folder under `/var/lib/longhaul`; permissions of folders
 //! that are not ours are never changed.
 
@@ -62,6 +62,46 @@ impl Home {
     /// Where a half-made data folder is kept out of the way until it is whole.
     pub(crate) fn data_in_the_making(&self) -> PathBuf {
         self.dir.join("data.new")
+    }
+
+    /// Whether there is a data folder, whole or not.
+    pub(crate) fn has_data(&self) -> Result<bool, LauncherError> {
+        let data = self.data();
+        // One that we may not look at is not one that is not there.
+        data.try_exists().map_err(LauncherError::prepare(data))
+    }
+
+    /// Looks for what every data folder has.
+    pub(crate) fn check_data(&self) -> Result<(), LauncherError> {
+        let data = self.data();
+        for missing in ["PG_VERSION", "global/pg_control", "pg_wal"] {
+            let file = data.join(missing);
+            if !file.try_exists().map_err(LauncherError::prepare(file))? {
+                return Err(LauncherError::Damaged { data, missing });
+            }
+        }
+        Ok(())
+    }
+
+    /// Its being there says that the data may not have reached the disk.
+    fn unsynced(&self) -> PathBuf {
+        self.dir.join("data.unsynced")
+    }
+
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.unsynced().exists()
+    }
+
+    pub(crate) fn mark_unsynced(&self) -> Result<(), LauncherError> {
+        let mark = self.unsynced();
+        fs::write(&mark, "").map_err(LauncherError::prepare(mark))
+    }
+
+    /// Without effect where the folder itself cannot be synced: then the mark stays.
+    pub(crate) fn mark_synced(&self) {
+        if File::open(&self.dir).and_then(|dir| dir.sync_all()).is_ok() {
+            let _gone = fs::remove_file(self.unsynced());
+        }
     }
 
     pub(crate) fn log(&self) -> PathBuf {

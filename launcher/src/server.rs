@@ -110,7 +110,9 @@ impl Server {
     fn launch(options: ServerOptions, temporary: Option<TempDir>) -> Result<Self, LauncherError> {
         let binaries = PostgresBinaries::find()?;
         let home = Home::open(&options.state_dir)?;
-        if !home.data().exists() {
+        if home.has_data()? {
+            home.check_data()?;
+        } else {
             initialise(&binaries, &home, options.durability)?;
         }
         let password = home.password()?;
@@ -124,6 +126,9 @@ impl Server {
             temporary,
         };
         server.run()?;
+        if server.options.durability == Durability::Durable && server.home.is_unsynced() {
+            sync_in_background(&server.binaries, &server.home);
+        }
         Ok(server)
     }
 
@@ -208,7 +213,7 @@ impl Server {
             match outcome {
                 Err(LauncherError::InUse { .. }) if tries < UNLOCK_TRIES => std::thread::sleep(UNLOCK_PAUSE),
                 // Somebody took the free port in the meantime.
-                Err(LauncherError::Start { ref output })
+                Err(LauncherError::Start { ref output, .. })
                     if self.options.port.is_none() && output.contains("Address already in use") && tries < 5 => {}
                 other => return other,
             }
@@ -283,6 +288,7 @@ impl Server {
             return Err(LauncherError::NotReady {
                 limit: READY_LIMIT,
                 output,
+                log: self.home.log(),
             });
         }
         if output.contains("lock file \"postmaster.pid\" already exists") || output.contains("is still in use") {
@@ -290,7 +296,8 @@ impl Server {
                 state_dir: self.options.state_dir.clone(),
             });
         }
-        Err(other_version(&output).unwrap_or(LauncherError::Start { output }))
+        let log = self.home.log();
+        Err(other_version(&output).unwrap_or(LauncherError::Start { output, log }))
     }
 }
 
@@ -322,7 +329,7 @@ fn initialise(binaries: &PostgresBinaries, home: &Home, durability: Durability) 
     let program = binaries.dir().join("initdb");
     let mut initdb = home.owner.command(&program);
     initdb
-        .args(["-U", ROLE, "-E", "UTF8", "--no-locale"])
+        .args(["-U", ROLE, "-E", "UTF8", "--no-locale", "--no-sync"])
         .arg("-D")
         .arg(&making);
     match durability {
@@ -334,7 +341,7 @@ fn initialise(binaries: &PostgresBinaries, home: &Home, durability: Durability) 
         }
         Durability::Fast => {
             home.forget_password()?;
-            initdb.args(["-A", "trust", "--no-sync"]);
+            initdb.args(["-A", "trust"]);
         }
     }
     let output = initdb
@@ -356,8 +363,26 @@ fn initialise(binaries: &PostgresBinaries, home: &Home, durability: Durability) 
     }
     succeeded(&child.wait_with_output().map_err(LauncherError::run(&program))?)?;
 
+    if durability == Durability::Durable {
+        home.mark_unsynced()?;
+    }
     let data = home.data();
     fs::rename(&making, &data).map_err(LauncherError::prepare(&data))
+}
+
+/// Brings what `initdb` wrote to the disk while the server already serves. What is lost with the machine before that is
+/// the first seconds of a new database.
+fn sync_in_background(binaries: &PostgresBinaries, home: &Home) {
+    let mut sync = home.owner.command(&binaries.dir().join("initdb"));
+    sync.arg("--sync-only").arg("-D").arg(home.data());
+    sync.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let home = home.clone();
+    std::thread::spawn(move || {
+        // What did not succeed is tried again at the next start.
+        if sync.status().is_ok_and(|status| status.success()) {
+            home.mark_synced();
+        }
+    });
 }
 
 fn succeeded(output: &Output) -> Result<(), LauncherError> {

@@ -4,6 +4,7 @@ use crate::driving::{Bench, Words, agent, answering, function, request};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
 use engine::{RunId, StartRun};
+use longhaul_tests::http_door::HttpDoor;
 use longhaul_tests::world::World;
 use rehearsal::{Answer, Rule, Script};
 use serde_json::{Value, json};
@@ -253,6 +254,71 @@ async fn half_a_surrogate_in_the_answer_is_kept_and_shown_replaced() {
     assert_eq!(told[1].text, "before\nhalf \u{fffd} of a pair");
     worker.drain().await;
     served.abort();
+}
+
+/// A model of the test's own, which says what the rehearsal refuses to: two calls that no [`Value`] can hold, and then an
+/// answer. Returns its address.
+async fn extreme_model() -> String {
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let said = async move |body: String| {
+        let content = if body.contains("toolu_1") {
+            r#"{"type":"text","text":"All is done."}"#.to_owned()
+        } else {
+            format!(
+                r#"{{"type":"tool_use","id":"toolu_1","name":"note","input":{{"text":1e400}}}},
+                {{"type":"tool_use","id":"toolu_2","name":"note","input":{{"text":{deep}}}}}"#
+            )
+        };
+        let reply = format!(
+            r#"{{"id":"msg_1","type":"message","role":"assistant","model":"claude-test","stop_reason":"end_turn",
+                "usage":{{"input_tokens":1,"output_tokens":1}},"content":[{content}]}}"#
+        );
+        ([(CONTENT_TYPE, "application/json")], reply)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let model = axum::Router::new().route("/v1/messages", post(said));
+    tokio::spawn(async move { axum::serve(listener, model).await });
+    base_url
+}
+
+#[tokio::test]
+async fn a_run_whose_payloads_no_parser_holds_goes_on_and_stays_readable() {
+    let world = World::new(answering()).await;
+    let file = agent(&function("note", "idempotent"));
+    world
+        .apply(&file.replace("max_tokens = 256", "max_tokens = 256\nstream = false"))
+        .await;
+    let mut start = StartRun::new("helper", r#"{"n":1e400}"#.to_owned());
+    let history = r#"[{"role":"user","content":"hm"},
+        {"role":"assistant","content":[{"type":"tool_use","id":"toolu_0","name":"note","input":{"text":1e400}}]}]"#;
+    start.history = Some(history.to_owned());
+    let run = world.engine.start_run(&start).await.unwrap().run;
+    let mut config = world.config("worker A");
+    config.endpoint.base_url = extreme_model().await;
+    let bench = Bench::new();
+    let worker = world.worker(config, bench.functions());
+
+    let ended = world.settled(run).await;
+
+    assert_eq!(ended.state, "succeeded", "{ended:#?}");
+    assert!(bench.ledger().is_empty(), "an invalid input goes back to the model");
+    every_view_answers(&world, run).await;
+    let journal = world.engine.journal(run).await.unwrap();
+    let Some(Value::String(reply)) = journal[0].result.as_ref().map(|shown| &shown.0) else {
+        panic!("{journal:#?}");
+    };
+    // The view's jsonb writes numbers out.
+    assert!(reply.contains(&format!("1{}", "0".repeat(400))) && reply.contains(&"[".repeat(5_000)));
+    assert!(world.engine.transcript(run).await.unwrap().len() >= 5);
+    let door = HttpDoor::open(&world.database.url).await;
+    for path in ["", "/journal", "/transcript"] {
+        let request = door.request(reqwest::Method::GET, &format!("/v1/runs/{run}{path}"));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+    }
+    worker.drain().await;
+    door.stop().await;
 }
 
 async fn every_view_answers(world: &World, run: RunId) {

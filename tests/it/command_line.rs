@@ -65,6 +65,21 @@ fn secrets_are_shown_to_nobody_but_who_asks_for_one_by_name() {
         assert!(told.contains("postgres://me@host/db"), "{told}");
     }
     assert_eq!(desk.said(&["config", "--get", "model_key"]), "hidden\n");
+
+    let url = "postgres://me@127.0.0.1:1/db?password=hidden&sslmode=disable";
+    for words in [&["config"][..], &["config", "--json"], &["run", "list"]] {
+        let output = desk
+            .command(words)
+            .env("LONGHAUL_DATABASE_URL", url)
+            .output()
+            .expect("longhaul runs");
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!told.contains("hidden"), "{told}");
+        assert!(
+            told.contains("postgres://me@127.0.0.1:1/db?password=********"),
+            "{told}"
+        );
+    }
 }
 
 #[test]
@@ -114,6 +129,69 @@ fn completions_name_the_commands_and_usage_mistakes_are_json_where_asked_for() {
     }
     let (error, code) = desk.refused(&["run", "start"]);
     assert_eq!((error["code"].as_str(), code), (Some("usage"), Some(2)));
+}
+
+#[test]
+fn a_usage_mistake_has_its_code_and_a_help_is_no_mistake() {
+    let desk = Desk::new();
+    let said = |words: &[&str]| String::from_utf8_lossy(&desk.run(words).stderr).into_owned();
+    assert!(said(&["run", "lits"]).starts_with("error[usage]: unrecognized subcommand 'lits'\n"));
+    assert!(said(&[]).starts_with("Durable agent runs on Postgres"));
+}
+
+#[test]
+fn output_that_is_lost_is_told_unless_its_reader_has_gone() {
+    let desk = Desk::new();
+    for words in [&["--help"][..], &["config"], &["completions", "bash"]] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("the device");
+        let output = desk.command(words).stdout(full).output().expect("longhaul runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {told}");
+        assert!(told.contains("error[output_lost]"), "{words:?}: {told}");
+
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = desk.command(words).stdout(writer).output().expect("longhaul runs");
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+    }
+}
+
+#[test]
+fn config_judges_variables_as_options_are_judged() {
+    let desk = Desk::new();
+    let mut command = desk.command(&["config", "--json"]);
+    command
+        .env("LONGHAUL_LEASE_SECONDS", "abc")
+        .env("LONGHAUL_POLL_SECONDS", "0.001");
+    let output = command.output().expect("longhaul runs");
+    let told: Value = serde_json::from_slice(&output.stderr).expect("JSON");
+    assert_eq!(
+        (told["error"]["code"].as_str(), output.status.code()),
+        (Some("invalid_config"), Some(2))
+    );
+    let mistakes = told["error"]["mistakes"].as_array().expect("mistakes").iter();
+    let variables: Vec<_> = mistakes.map(|mistake| mistake["variable"].as_str()).collect();
+    assert_eq!(
+        variables,
+        [Some("LONGHAUL_LEASE_SECONDS"), Some("LONGHAUL_POLL_SECONDS")]
+    );
+    assert_eq!(told["error"]["mistakes"][1]["expected"], "0.01 to 86400 seconds");
+}
+
+#[test]
+fn a_parameter_that_the_driver_does_not_know_is_not_logged() {
+    let desk = Desk::new();
+    let url = "postgres://me@127.0.0.1:1/db?pasword=hidden";
+    let mut command = desk.command(&["run", "list"]);
+    let output = command
+        .env("LONGHAUL_DATABASE_URL", url)
+        .env("LONGHAUL_LOG", "trace")
+        .output();
+    let told = String::from_utf8_lossy(&output.expect("longhaul runs").stderr).into_owned();
+    assert!(!told.contains("hidden"), "{told}");
 }
 
 #[test]

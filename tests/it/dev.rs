@@ -121,8 +121,14 @@ fn a_file_of_runs_is_started_once_however_often_it_is_given() {
     let lines: String = (0..300).map(line).collect();
     fs::write(desk.path().join("runs.jsonl"), &lines).expect("it is written");
     let start = ["run", "start", "refund-desk", "--file", "runs.jsonl"];
-    assert_eq!(desk.said(&start), "300 runs started\n");
-    assert_eq!(desk.said(&start), "0 runs started, 300 had been started before\n");
+    let first = desk.run(&start);
+    let ids = String::from_utf8_lossy(&first.stdout).into_owned();
+    assert_eq!(ids.lines().count(), 300, "{ids}");
+    assert_eq!(String::from_utf8_lossy(&first.stderr), "300 runs started\n");
+    let again = desk.run(&start);
+    assert_eq!(String::from_utf8_lossy(&again.stdout), ids);
+    let told = String::from_utf8_lossy(&again.stderr);
+    assert_eq!(told, "0 runs started, 300 had been started before\n");
 
     let list: Value = serde_json::from_str(&desk.said(&["run", "list", "--json"])).expect("JSON");
     let run = list["runs"][0]["id"].as_str().expect("an id");
@@ -130,10 +136,13 @@ fn a_file_of_runs_is_started_once_however_often_it_is_given() {
     assert!(shown.contains("no live worker takes from queue \"nobody\""), "{shown}");
 
     // A mistake on any line starts nothing; a refusal of the database stops at its batch.
-    fs::write(desk.path().join("runs.jsonl"), format!("{}{{}}\nno\n", line(1000))).expect("it is written");
+    let stranger = "{\"agent\":\"nobody\",\"key\":\"\"}\n";
+    fs::write(desk.path().join("runs.jsonl"), format!("{}{stranger}no\n", line(1000))).expect("it is written");
     let (error, code) = desk.refused(&start);
     assert_eq!((error["code"].as_str(), code), (Some("invalid_runs_file"), Some(2)));
-    assert_eq!(error["mistakes"][0]["line"], 3);
+    let mistakes = error["mistakes"].as_array().expect("mistakes").iter();
+    let at: Vec<Option<u64>> = mistakes.map(|mistake| mistake["line"].as_u64()).collect();
+    assert_eq!(at, [Some(2), Some(2), Some(3)], "{error}");
     let changed = lines.replace("\"input\":270,", "\"input\":\"other\",");
     fs::write(desk.path().join("runs.jsonl"), changed).expect("it is written");
     let (error, code) = desk.refused(&start);
@@ -143,4 +152,58 @@ fn a_file_of_runs_is_started_once_however_often_it_is_given() {
         "{error}"
     );
     dev.stop();
+}
+
+#[test]
+fn what_somebody_edited_is_kept_and_a_closed_terminal_stops_dev_in_good_order() {
+    let desk = Desk::new();
+    let mut dev = desk.dev(&[]);
+    let pid = i32::try_from(dev.pid()).expect("a process number");
+    kill(Pid::from_raw(pid), Signal::SIGHUP).expect("the signal is sent");
+    assert_eq!(dev.ended().code(), Some(0), "{}", dev.log());
+
+    let file = desk.path().join(".longhaul/examples/refund-desk/agent.toml");
+    let edited = format!("{}# mine\n", fs::read_to_string(&file).expect("the example"));
+    fs::write(&file, &edited).expect("it is written");
+    let mut dev = desk.dev(&[]);
+    assert_eq!(dev.stop().code(), Some(0), "{}", dev.log());
+    assert_eq!(fs::read_to_string(&file).expect("the example"), edited);
+}
+
+#[test]
+fn a_damaged_state_folder_is_refused_in_one_line_with_its_code() {
+    let desk = Desk::new();
+    let mut dev = desk.dev(&[]);
+    dev.stop();
+    let folder = desk.path().join(".longhaul");
+    let dev = ["dev", "--listen", "127.0.0.1:0"];
+    let refused = |expected: &str| {
+        let (error, code) = desk.refused(&dev);
+        assert_eq!((error["code"].as_str(), code), (Some(expected), Some(1)), "{error}");
+        assert_eq!(
+            error["message"].as_str().unwrap_or_default().lines().count(),
+            1,
+            "{error}"
+        );
+    };
+
+    let password = folder.join("postgres/password");
+    let kept = fs::read(&password).expect("a password");
+    fs::write(&password, "another").expect("it is written");
+    refused("state_folder_damaged");
+    fs::write(&password, kept).expect("it is written");
+
+    let lock = folder.join("postgres/data/postmaster.pid");
+    fs::write(&lock, "garbage\n").expect("it is written");
+    refused("state_folder_damaged");
+    fs::remove_file(&lock).expect("it is removed");
+
+    fs::remove_file(folder.join("postgres/data/global/pg_control")).expect("it is removed");
+    refused("state_folder_damaged");
+
+    fs::remove_dir_all(folder.join("postgres/data")).expect("it is removed");
+    fs::remove_file(folder.join("lock")).expect("it is removed");
+    fs::create_dir(folder.join("lock")).expect("it is made");
+    refused("state_folder_unusable");
+    fs::remove_dir(folder.join("lock")).expect("it is removed");
 }

@@ -414,3 +414,91 @@ async fn a_run_keeps_the_version_that_was_in_force_when_it_was_started() {
 
     assert_eq!((version(first).await, version(second).await), (Some(1), Some(2)));
 }
+
+#[tokio::test]
+async fn a_time_that_no_program_could_read_back_is_refused_by_every_door() {
+    let stage = Stage::new().await;
+    let pool = stage.database.pool().await;
+    for time in ["'-infinity'", "'infinity'", "'12000-01-01'", "'1999-12-31'"] {
+        for argument in ["due_at", "deadline_at"] {
+            let said = by_sql(&pool, &format!("agent => '{AGENT}', {argument} => {time}")).await;
+            assert_eq!(said, no("LH422", "invalid_time"), "{argument} => {time}");
+        }
+    }
+    let past = by_sql(
+        &pool,
+        &format!("agent => '{AGENT}', deadline_at => now() - interval '1 s'"),
+    )
+    .await;
+    assert_eq!(past, no("LH422", "invalid_deadline"));
+    let key = format!("agent => '{AGENT}', idempotency_key => 'k'");
+    let started = by_sql(&pool, &key).await.expect("started");
+    let repeated = by_sql(&pool, &format!("{key}, deadline_at => now() - interval '1 s'")).await;
+    assert_eq!(
+        repeated,
+        Ok((started.0, false)),
+        "asked again after its deadline, the run is found"
+    );
+    for time in [
+        chrono::DateTime::<chrono::Utc>::MIN_UTC,
+        chrono::DateTime::<chrono::Utc>::MAX_UTC,
+    ] {
+        let mut start = StartRun::new(AGENT, "1");
+        start.due_at = Some(time);
+        assert_eq!(refusal(stage.engine.start_run(&start).await).1, "invalid_time");
+    }
+    let rows: i64 = sqlx::query_scalar("select count(*) from longhaul.run")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(rows, 1, "nothing half written beside the one that was started");
+}
+
+#[tokio::test]
+async fn an_earlier_conversation_that_could_never_be_sent_is_refused_at_the_door() {
+    let stage = Stage::new().await;
+    let pool = stage.database.pool().await;
+    let histories = [
+        r#"[{"role":"system","content":"x"}]"#,
+        r#"[{"role":"user","content":5}]"#,
+        r#"[{"content":"x"}]"#,
+        "[5]",
+        "{}",
+    ];
+    for history in histories {
+        let said = by_sql(&pool, &format!("agent => '{AGENT}', history => '{history}'")).await;
+        assert_eq!(said, no("LH422", "invalid_history"), "{history}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_with_an_unknown_field_a_missing_input_or_a_wrong_type_starts_nothing() {
+    let stage = Stage::new().await;
+    let pool = stage.database.pool().await;
+    let batches = [
+        (r#"[{"agent":"clerk","key":"order-1"}]"#, "array['1'::json]"),
+        (r#"[{"agent":"clerk"}]"#, "array['1'::json, '2'::json]"),
+        (r#"[{"agent":"clerk","priority":"hi"}]"#, "array['1'::json]"),
+        (r#"[{"agent":"clerk","due_at":"soon"}]"#, "array['1'::json]"),
+        ("{}", "array['1'::json]"),
+        ("[5]", "array['1'::json]"),
+    ];
+    for (runs, inputs) in batches {
+        let statement = format!("select created from longhaul.start_runs('{runs}', {inputs})");
+        let said: Result<Vec<bool>, _> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .fetch_all(&pool)
+            .await;
+        let error = said.expect_err(runs);
+        let told = error.as_database_error().expect("told by the database");
+        assert_eq!(
+            (told.code().unwrap().as_ref(), told.constraint()),
+            ("LH422", Some("invalid_runs")),
+            "{runs}"
+        );
+    }
+    let rows: i64 = sqlx::query_scalar("select count(*) from longhaul.run")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(rows, 0);
+}

@@ -158,3 +158,68 @@ async fn pausing_a_running_run_records_what_is_out_and_gives_it_back() {
     assert_eq!(world.rehearsal.asked().len(), 1, "nothing is asked twice");
     worker.drain().await;
 }
+
+/// Kind, actor and reason of what was asked of a run, in order.
+async fn requests(world: &World, run: RunId) -> serde_json::Value {
+    world
+        .sql(
+            "select coalesce(jsonb_agg(jsonb_build_array(kind, actor, reason) order by at), '[]')
+             from longhaul_audit.request where run_id = $1",
+            run,
+        )
+        .await
+}
+
+#[tokio::test]
+async fn who_paused_and_resumed_a_running_run_is_kept_though_its_holder_never_saw_it() {
+    let script = Script::new().rule(Rule::always().answers(Answer::text("slowly").after(Duration::from_millis(700))));
+    let world = World::new(script).await;
+    let run = one_run(&world).await;
+    let worker = world.worker(world.config("worker A"), Functions::new());
+    world.rehearsal.wait_for_asked(1).await;
+
+    world
+        .engine
+        .pause_run(run, Some("look"), Some("ada"))
+        .await
+        .expect("paused");
+    world
+        .engine
+        .resume_run(run, Some("fine"), Some("grace"))
+        .await
+        .expect("resumed");
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(
+        requests(&world, run).await,
+        json!([["pause", "ada", "look"], ["resume", "grace", "fine"]])
+    );
+    let pool = world.database.pool().await;
+    let nameless: i64 = sqlx::query_scalar(
+        "select count(*) from longhaul_audit.event where run_id = $1 and kind = 'run.paused' and data ->> 'by' is null",
+    )
+    .bind(run.0)
+    .fetch_one(&pool)
+    .await
+    .expect("counted");
+    assert_eq!(nameless, 0, "no event says that nobody paused it");
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_paused_run_that_was_cancelled_cannot_be_resumed() {
+    let world = World::new(answering("done")).await;
+    let run = one_run(&world).await;
+    world.engine.pause_run(run, None, Some("ada")).await.expect("paused");
+    world
+        .engine
+        .cancel_run(run, Some("enough"), Some("ada"))
+        .await
+        .expect("cancelled");
+
+    let refused = world.engine.resume_run(run, None, None).await.expect_err("refused");
+
+    assert_eq!(refused.code(), "not_resumable");
+    assert_eq!(world.events(run).await, ["run.started", "run.paused", "run.cancelled"]);
+    assert!(world.engine.run_detail(run).await.expect("there").paused_at.is_none());
+}

@@ -12,6 +12,7 @@ use crate::model::evidence::Evidence;
 use crate::model::failure::{Broken, outcome_of, time_is_over};
 use agent::wire::messages::{self, CONTENT_BYTES_MAX, ResponseFacts, WireError};
 use agent::{AttemptOutcome, ErrorClass, StepError};
+use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -97,17 +98,21 @@ pub struct ModelCall<'a> {
     pub model: &'a agent::definition::Model,
     /// Longest time in all: the smallest limit that applies.
     pub timeout: Duration,
+    /// When the attempt begins, by the database's clock: a date in `retry-after` is measured against it where the endpoint
+    /// tells no `date`.
+    pub now: DateTime<Utc>,
     /// Longest silence within a stream.
     pub idle_timeout: Duration,
 }
 
 impl<'a> ModelCall<'a> {
     /// A call with the model's own limit on silence.
-    pub fn new(body: &'a str, model: &'a agent::definition::Model, timeout: Duration) -> Self {
+    pub fn new(body: &'a str, model: &'a agent::definition::Model, timeout: Duration, now: DateTime<Utc>) -> Self {
         Self {
             body,
             model,
             timeout,
+            now,
             idle_timeout: Duration::from_secs(u64::from(model.idle_timeout_seconds)),
         }
     }
@@ -185,7 +190,7 @@ impl ModelClient {
         };
         evidence.answered(&response);
         if !response.status().is_success() {
-            return refused(response, call.idle_timeout.min(ERROR_PATIENCE), evidence).await;
+            return refused(response, call, evidence).await;
         }
         let reply = if is_event_stream(response.headers()) {
             stream::read(response, call.idle_timeout, evidence, &mut on_text).await
@@ -227,7 +232,7 @@ impl Key {
 }
 
 /// Judges an error answer.
-async fn refused(mut response: Response, patience: Duration, evidence: &mut Evidence) -> AttemptOutcome<String> {
+async fn refused(mut response: Response, call: &ModelCall<'_>, evidence: &mut Evidence) -> AttemptOutcome<String> {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let mut body = Vec::new();
@@ -239,7 +244,7 @@ async fn refused(mut response: Response, patience: Duration, evidence: &mut Evid
             }
         }
     };
-    let _ = timeout(patience, read).await;
+    let _ = timeout(call.idle_timeout.min(ERROR_PATIENCE), read).await;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let facts = ResponseFacts {
         retry_after: header(RETRY_AFTER.as_str()),
@@ -247,8 +252,8 @@ async fn refused(mut response: Response, patience: Duration, evidence: &mut Evid
         should_retry: header("x-should-retry"),
         // The answer's own date is of the same clock as the date it asks to wait for.
         now: header(DATE.as_str())
-            .and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok())
-            .map(Into::into),
+            .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
+            .map_or(Some(call.now), |date| Some(date.into())),
     };
     let judged = messages::classify(status, &String::from_utf8_lossy(&body), &facts);
     evidence.needs_person = judged.needs_person;

@@ -22,6 +22,7 @@ pub use function::{FunctionContext, FunctionError, Functions};
 use agent::definition::{Tool, ToolAction};
 use agent::tool::ToolRequest;
 use agent::{AttemptOutcome, ErrorClass, StepError, ToolOutcome};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -46,6 +47,9 @@ pub struct Call<'a> {
     pub attempt: u32,
     /// The smallest limit that applies.
     pub timeout: Duration,
+    /// When the attempt begins, by the database's clock: a date in `retry-after` is measured against it where the target
+    /// tells no `Date`.
+    pub now: DateTime<Utc>,
     /// Who calls and for whom.
     pub context: CallContext,
 }

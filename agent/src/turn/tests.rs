@@ -1,7 +1,7 @@
-use super::{Turn, read, tools_off};
+use super::{Turn, accept, read, tools_off};
 use crate::error::ErrorClass;
-use crate::fixture::{agent, call_block, calls, raw, reply, text};
-use crate::journal::ModelReply;
+use crate::fixture::{agent, answered, call_block, calls, journal, model, raw, reply, text};
+use crate::journal::{Journal, ModelReply, StepBody, StepState};
 use serde_json::json;
 
 /// What the first turn's reply means, as one line.
@@ -83,6 +83,45 @@ fn two_calls_with_one_id_are_refused_wherever_the_run_would_go_on_from_them() {
             "{stop_reason}"
         );
     }
+}
+
+/// What becomes of a second turn that calls with the first turn's ids.
+fn repeated(journal: &Journal) -> String {
+    match accept(&agent(), journal, (2, &calls(&["pay"]))) {
+        Ok(_) => "accepted".to_owned(),
+        Err(error) => format!("{} {}", error.class.as_str(), error.code),
+    }
+}
+
+#[test]
+fn a_call_with_the_id_of_an_earlier_turn_is_refused() {
+    assert_eq!(
+        repeated(&journal(vec![answered(1, 1, calls(&["look"]))])),
+        "permanent malformed_reply"
+    );
+    let other = reply("tool_use", &json!([call_block("other", "look")]));
+    assert_eq!(repeated(&journal(vec![answered(1, 1, other)])), "accepted");
+}
+
+#[test]
+fn a_call_with_the_id_of_an_earlier_conversation_is_refused() {
+    let mut journal = journal(Vec::new());
+    journal.history = vec![
+        raw(&json!({"role": "user", "content": "Refund order 6."})),
+        raw(&json!({"role": "assistant", "content": [call_block("c0", "pay")]})),
+    ];
+
+    assert_eq!(repeated(&journal), "permanent malformed_reply");
+}
+
+#[test]
+fn an_id_of_a_reply_that_was_never_gone_on_from_may_come_again() {
+    let mut failed = model(1, 1, StepState::Failed);
+    failed.body = StepBody::Model {
+        reply: Some(calls(&["look"])),
+    };
+
+    assert_eq!(repeated(&journal(vec![failed])), "accepted");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The pages of `docs/errors/` for the codes that this server tells: each is the one source of its code's title.
+//! The pages of `docs/errors/`: each is the one source of its code's title. Those that only the command line tells are
+//! here too, so that one address shows them all.
 
 /// A code's page, as Markdown.
 pub(crate) fn page(code: &str) -> Option<&'static str> {
@@ -11,6 +12,11 @@ pub(crate) fn title(code: &str) -> Option<&'static str> {
     let sentence = page(code)?.lines().find_map(|line| line.strip_prefix("**"))?;
     sentence.split_once(".**").map(|(title, _)| title)
 }
+
+/// Of all codes.
+pub(crate) const INDEX: &str = include_str!("../../../docs/errors/README.md");
+/// What is recorded on steps, by class.
+pub(crate) const STEPS: &str = include_str!("../../../docs/errors/steps.md");
 
 macro_rules! pages {
     ($($code:literal,)*) => {
@@ -28,9 +34,12 @@ static PAGES: &[(&str, &str)] = pages![
     "batch_too_large",
     "body_too_deep",
     "body_too_large",
+    "cannot_listen",
+    "connection_refused",
     "cross_site_request",
     "database_error",
     "database_unavailable",
+    "failed",
     "headers_too_large",
     "history_too_deep",
     "history_too_large",
@@ -38,27 +47,50 @@ static PAGES: &[(&str, &str)] = pages![
     "input_too_deep",
     "input_too_large",
     "internal_error",
+    "interrupted",
     "invalid_agent_file",
     "invalid_body",
+    "invalid_config",
+    "invalid_database_url",
+    "invalid_deadline",
     "invalid_history",
     "invalid_input",
     "invalid_key",
     "invalid_labels",
+    "invalid_log_filter",
+    "invalid_model_endpoint",
     "invalid_name",
     "invalid_priority",
+    "invalid_runs",
+    "invalid_runs_file",
+    "invalid_script",
+    "invalid_time",
+    "key_conflict",
     "key_reused",
     "malformed_json",
     "malformed_text",
     "method_not_allowed",
+    "missing_api_key",
+    "no_database",
+    "no_postgres",
     "no_such_agent",
     "no_such_agent_version",
     "no_such_event",
     "no_such_route",
     "no_such_run",
+    "not_healthy",
     "not_resumable",
+    "not_set",
+    "other_postgres",
+    "output_lost",
+    "postgres_died",
     "request_timeout",
     "run_has_ended",
+    "state_folder_damaged",
+    "state_folder_in_use",
+    "state_folder_unusable",
     "timed_out",
+    "token_required",
     "too_many_streams",
     "unauthorized",
     "unknown_field",
@@ -66,8 +98,11 @@ static PAGES: &[(&str, &str)] = pages![
     "unknown_outcome",
     "unknown_parameter",
     "unknown_schema",
+    "unknown_setting",
+    "unreadable_file",
     "unreadable_row",
     "unsupported_media_type",
+    "usage",
     "wrong_host",
 ];
 

@@ -1,19 +1,20 @@
 //! Stops a run, for good or for a while, and lets it go on.
 
 use super::show::{Run, detail};
+use crate::answer::Json;
 use crate::body::{Accepts, JsonBody};
+use crate::fields::Fields;
 use crate::parameter::{Parameters, RunPath};
 use crate::problem::Problem;
 use crate::server::App;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use engine::{Cancelled, RunId};
-use serde::Deserialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 /// Why. The body may be left out.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"reason": "ordered twice"}))]
 pub(crate) struct Reason {
@@ -26,6 +27,16 @@ const REASON_CHARS_MAX: usize = 4096;
 
 impl Accepts for Option<Reason> {
     const NOTHING: Option<&'static str> = Some("null");
+
+    fn read(body: &RawValue) -> Result<Self, Problem> {
+        if body.get() == "null" {
+            return Ok(None);
+        }
+        let fields = Fields::of_body(body)?;
+        fields.known(&["reason"])?;
+        let reason = fields.text("reason")?;
+        Ok(Some(Reason { reason }))
+    }
 }
 
 /// The run is this tenant's, and the reason fits.

@@ -1,10 +1,10 @@
 //! A page of runs.
 
 use super::standing::State as RunState;
+use crate::answer::Json;
 use crate::parameter::{Parameters, bad};
 use crate::problem::Problem;
 use crate::server::App;
-use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use engine::RunId;

@@ -1,9 +1,9 @@
 //! What a run has done, and what was said in it.
 
+use crate::answer::Json;
 use crate::parameter::{Parameters, RunPath};
 use crate::problem::Problem;
 use crate::server::App;
-use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use engine::query::{AttemptRow, MessageRow};

@@ -1,10 +1,10 @@
 //! One run.
 
 use super::standing::{State as RunState, waits_for};
+use crate::answer::Json;
 use crate::parameter::{Parameters, RunPath};
 use crate::problem::Problem;
 use crate::server::App;
-use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use engine::RunId;

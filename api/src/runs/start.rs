@@ -1,29 +1,42 @@
 //! Starts runs, one or many.
 
+use crate::answer::Json;
 use crate::body::{Accepts, JsonBody};
+use crate::fields::Fields;
 use crate::limits;
+use crate::parameter::Parameters;
 use crate::problem::Problem;
 use crate::server::App;
 use agent::wire::messages::history_messages;
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::{HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use engine::{RunId, StartRun, Started};
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Number;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
+const RUN_FIELDS: [&str; 10] = [
+    "agent",
+    "input",
+    "queue",
+    "priority",
+    "due_at",
+    "deadline_at",
+    "requester",
+    "labels",
+    "history",
+    "idempotency_key",
+];
+
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A run to start.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "agent": "refund-desk", "input": {"order_id": "ORD-1007", "reason": "arrived broken"}, "labels": {"team": "support"}
@@ -33,14 +46,13 @@ pub(crate) struct NewRun {
     #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]*$")]
     agent: String,
     /// What it is about: any JSON, 1 MiB and 64 levels at most. `{}` if absent.
-    #[serde(default = "empty_object")]
+    #[serde(default)]
     #[schema(value_type = serde_json::Value)]
     input: Box<RawValue>,
     /// Where it lines up. `default` if absent.
     #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]*$", example = "default")]
     queue: Option<String>,
     /// 0 goes first, 1000 last. 100 if absent.
-    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 0, maximum = 1000)]
     priority: Option<i32>,
     /// Not before this.
@@ -61,8 +73,8 @@ pub(crate) struct NewRun {
     /// An earlier conversation, sent to the model first: 16 MiB at most.
     #[schema(value_type = Option<Vec<HistoryMessage>>)]
     history: Option<Box<RawValue>>,
-    /// The same key with the same agent and input gives the same run. Of the header `Idempotency-Key` and this one the
-    /// header holds.
+    /// The same key with the same agent and input gives the same run. For keys that no header can hold, and for
+    /// batches; beside the header `Idempotency-Key` it has to be the same.
     #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]*$")]
     idempotency_key: Option<String>,
 }
@@ -118,7 +130,7 @@ pub(crate) struct ContentBlock {
 }
 
 /// Runs to start together, all or none.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"runs": [
     {"agent": "refund-desk", "input": {"order_id": "ORD-1007"}, "idempotency_key": "ORD-1007"},
@@ -132,10 +144,44 @@ pub(crate) struct NewBatch {
 
 impl Accepts for NewRun {
     const BYTES_MAX: usize = limits::START_BYTES_MAX;
+
+    fn read(body: &RawValue) -> Result<Self, Problem> {
+        let fields = Fields::of_body(body)?;
+        fields.known(&RUN_FIELDS)?;
+        let agent = fields.required("agent", fields.text("agent")?, "an agent's name")?;
+        // Else the database would look for it, and not find it.
+        if agent.is_empty() || agent.chars().count() > limits::NAME_CHARS_MAX {
+            return Err(Problem::unprocessable(
+                "invalid_name",
+                "agent: expected 1 to 255 characters",
+            ));
+        }
+        Ok(Self {
+            agent,
+            input: fields.raw("input").map_or_else(empty_object, ToOwned::to_owned),
+            queue: fields.text("queue")?,
+            priority: fields.whole("priority")?,
+            due_at: fields.instant("due_at")?,
+            deadline_at: fields.instant("deadline_at")?,
+            requester: fields.text("requester")?,
+            labels: fields.texts("labels")?,
+            history: fields.value("history").map(ToOwned::to_owned),
+            idempotency_key: fields.text("idempotency_key")?,
+        })
+    }
 }
 
 impl Accepts for NewBatch {
     const BYTES_MAX: usize = limits::BATCH_BYTES_MAX;
+
+    fn read(body: &RawValue) -> Result<Self, Problem> {
+        let fields = Fields::of_body(body)?;
+        fields.known(&["runs"])?;
+        let runs = fields.required("runs", fields.array("runs")?, "an array of runs")?;
+        let read = |(item, run)| NewRun::read(run).map_err(|problem| problem.of_item(item));
+        let runs = runs.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { runs })
+    }
 }
 
 /// A run that was started, now or earlier under the same key.
@@ -163,21 +209,6 @@ impl From<Started> for StartedRun {
     }
 }
 
-/// A whole number, however it is written: 7 and 7.0 are the same in JSON.
-fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
-    let Some(number) = Option::<Number>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    let whole = number.as_i64().or_else(|| {
-        let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
-        format!("{float:.0}").parse().ok()
-    });
-    let fitting = whole.and_then(|whole| i32::try_from(whole).ok());
-    fitting
-        .map(Some)
-        .ok_or_else(|| D::Error::custom(format!("{number} is not a whole number that fits")))
-}
-
 fn empty_object() -> Box<RawValue> {
     RawValue::from_string("{}".to_owned()).unwrap_or_default()
 }
@@ -196,6 +227,7 @@ fn empty_object() -> Box<RawValue> {
          headers(("Location" = String, description = "Where the run is"))),
         (status = 200, description = "This key had started it before", body = StartedRun,
          headers(("Location" = String, description = "Where the run is"))),
+        (status = 400, description = "`key_conflict`: the header and the body name two keys, or there are two headers"),
         (status = 404, description = "`no_such_agent`"),
         (status = 409, description = "`key_reused`"),
     ),
@@ -203,11 +235,13 @@ fn empty_object() -> Box<RawValue> {
 pub(crate) async fn start(
     State(app): State<App>,
     headers: HeaderMap,
+    parameters: Parameters,
     JsonBody(new): JsonBody<NewRun>,
 ) -> Result<Response, Problem> {
-    let key = header_key(&headers)?;
+    parameters.known(&[])?;
+    let key = one_key(header_key(&headers)?, new.idempotency_key.as_deref())?;
     let wanted = StartRun {
-        idempotency_key: key.or_else(|| new.idempotency_key.clone()),
+        idempotency_key: key,
         ..wanted(&app, new)?
     };
     let started = app.engine.start_run(&wanted).await?;
@@ -233,14 +267,16 @@ pub(crate) async fn start(
 )]
 pub(crate) async fn start_batch(
     State(app): State<App>,
+    parameters: Parameters,
     JsonBody(batch): JsonBody<NewBatch>,
 ) -> Result<Response, Problem> {
+    parameters.known(&[])?;
     if batch.runs.is_empty() {
         return Err(Problem::unprocessable("invalid_body", "a batch has at least one run"));
     }
     let mut starts = Vec::with_capacity(batch.runs.len());
     for (item, new) in batch.runs.into_iter().enumerate() {
-        starts.push(wanted(&app, new).map_err(|problem| problem.with("item", item))?);
+        starts.push(wanted(&app, new).map_err(|problem| problem.of_item(item))?);
     }
     let started = app.engine.start_runs(&app.options.tenant, &starts).await?;
     let status = status(started.iter().any(|started| started.created));
@@ -253,9 +289,13 @@ const fn status(created: bool) -> StatusCode {
 }
 
 fn header_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else {
         return Ok(None);
     };
+    if keys.next().is_some() {
+        return Err(conflict("the request has several headers Idempotency-Key"));
+    }
     let is_key = |key: &&str| {
         (1..=limits::NAME_CHARS_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
     };
@@ -266,6 +306,21 @@ fn header_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(key.to_owned()))
 }
 
+/// The key of the header or of the body. Which of two the caller will send again nobody can know.
+fn one_key(header: Option<String>, body: Option<&str>) -> Result<Option<String>, Problem> {
+    match (header, body) {
+        (Some(header), Some(body)) if header != body => Err(conflict(
+            "the header Idempotency-Key and idempotency_key in the body differ",
+        )),
+        (header, body) => Ok(header.or_else(|| body.map(str::to_owned))),
+    }
+}
+
+fn conflict(detail: &str) -> Problem {
+    Problem::bad_request("key_conflict", format!("{detail}; nothing was started"))
+        .hint("send one key, in the header or in the body")
+}
+
 /// What the engine is asked for. What the database would refuse it still does.
 fn wanted(app: &App, new: NewRun) -> Result<StartRun, Problem> {
     if let Some(history) = &new.history {
@@ -273,12 +328,6 @@ fn wanted(app: &App, new: NewRun) -> Result<StartRun, Problem> {
             Problem::unprocessable("invalid_history", "an earlier conversation is an array of messages")
         })?;
         history_messages(&messages).map_err(|error| Problem::unprocessable("invalid_history", error.to_string()))?;
-    }
-    // Checked here too, since a key in the header stands in its place.
-    let is_key = |key: &String| (1..=limits::NAME_CHARS_MAX).contains(&key.len()) && !key.contains('\0');
-    if !new.idempotency_key.as_ref().is_none_or(is_key) {
-        let detail = "an idempotency key has 1 to 255 bytes, none of them NUL";
-        return Err(Problem::unprocessable("invalid_key", detail));
     }
     let labels = new.labels.unwrap_or_default();
     if labels.len() > limits::LABELS_MAX {

@@ -13,7 +13,8 @@ Examples:
   ANTHROPIC_API_KEY=… longhaul dev          the real model
   longhaul dev --state /tmp/try --listen 127.0.0.1:0
 
-While it runs, other longhaul commands in the same folder use its database by themselves.")]
+While it runs, other longhaul commands in the same folder use its database by themselves.
+A database of your own is used where --database-url names it; variables and the settings file are not asked.")]
 pub(crate) struct Dev {
     /// The folder that holds its database, its token and the example's files; made if it is not there
     #[arg(long, value_name = "FOLDER", default_value = ".longhaul")]
@@ -78,11 +79,11 @@ pub(crate) struct Worker {
     #[arg(env = "LONGHAUL_QUEUES", hide_env_values = true)]
     pub(crate) queues: Vec<String>,
     /// How long this worker may be silent before others take over what it held; at least 0.5
-    #[arg(long = "lease-seconds", value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    #[arg(long = "lease-seconds", value_name = "SECONDS", default_value = "15", value_parser = lease)]
     #[arg(env = "LONGHAUL_LEASE_SECONDS", hide_env_values = true)]
     pub(crate) lease: Duration,
-    /// How often it looks for work without being told
-    #[arg(long = "poll-seconds", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    /// How often it looks for work without being told; at least 0.01
+    #[arg(long = "poll-seconds", value_name = "SECONDS", default_value = "5", value_parser = poll)]
     #[arg(env = "LONGHAUL_POLL_SECONDS", hide_env_values = true)]
     pub(crate) poll: Duration,
     /// Runs driven at once
@@ -171,6 +172,27 @@ fn seconds(text: &str) -> Result<Duration, String> {
         return Err("expected 0 to 86400 seconds".to_owned());
     }
     Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}
+
+/// Below this a busy machine loses leases that it should keep.
+const LEASE_SECONDS_MIN: f64 = 0.5;
+/// Below this an idle worker is a load.
+const POLL_SECONDS_MIN: f64 = 0.01;
+
+fn lease(text: &str) -> Result<Duration, String> {
+    seconds_from(text, LEASE_SECONDS_MIN)
+}
+
+fn poll(text: &str) -> Result<Duration, String> {
+    seconds_from(text, POLL_SECONDS_MIN)
+}
+
+fn seconds_from(text: &str, least: f64) -> Result<Duration, String> {
+    let wanted = seconds(text).map_err(|told| told.replace("0 to", &format!("{least} to")))?;
+    if wanted.as_secs_f64() < least {
+        return Err(format!("expected {least} to 86400 seconds"));
+    }
+    Ok(wanted)
 }
 
 fn count(text: &str) -> Result<usize, String> {

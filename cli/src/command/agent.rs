@@ -5,7 +5,7 @@ use crate::args::Global;
 use crate::database::open;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, style};
-use crate::show::{instant, table, trimmed};
+use crate::show::{in_line, instant, table, trimmed};
 use agent::definition::{Agent, Mistake, digest_text, read};
 use engine::{ApplyAgent, payload};
 use serde_json::{Value, json};
@@ -26,7 +26,11 @@ struct Reading {
 pub(crate) async fn apply(global: &Global, files: &[PathBuf]) -> anyhow::Result<Exit> {
     let reading = read_all(files)?;
     for (file, warning) in &reading.warnings {
-        output::note(format!("{} {}", style::yellow("warning:"), told(file, warning)));
+        output::note(format!(
+            "{} {}",
+            style::yellow("warning:"),
+            in_line(&told(file, warning))
+        ));
     }
     if !reading.mistakes.is_empty() {
         return Err(refused(&reading.mistakes, global.json).into());
@@ -139,7 +143,7 @@ fn told(file: &Path, mistake: &Mistake) -> String {
 fn refused(mistakes: &[(PathBuf, Mistake)], json: bool) -> Failure {
     if !json {
         for (file, mistake) in mistakes {
-            output::note(told(file, mistake));
+            output::note(in_line(&told(file, mistake)));
         }
     }
     let details: Vec<Value> = mistakes

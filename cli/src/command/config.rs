@@ -4,7 +4,7 @@ use crate::args::{Cli, Global};
 use crate::database;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, style};
-use crate::settings::{ALL, Found, Origin, Setting, masked};
+use crate::settings::{ALL, Found, Origin, Setting, judge_variables, masked};
 use crate::show::{table, trimmed};
 use clap::CommandFactory;
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ pub(crate) fn run(global: &Global, get: Option<&str>) -> anyhow::Result<Exit> {
         return Ok(print_one(global, key)?);
     }
     let command = Cli::command();
+    judge_variables(&global.settings, &command)?;
     let rows: Vec<(&Setting, Found)> = ALL
         .iter()
         .map(|setting| (setting, in_force(global, setting, &command)))

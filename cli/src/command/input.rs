@@ -7,6 +7,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+/// What some editors write in front of text; it is no part of it.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What a file holds, and whether it was cut.
 pub(crate) struct Bytes {
     pub(crate) bytes: Vec<u8>,
@@ -55,7 +58,8 @@ fn text_of(name: &str, path: &Path, bytes_max: usize) -> Result<String, Failure>
         );
         return Err(Failure::usage(&format!("{name}_too_large"), message));
     }
-    String::from_utf8(read.bytes).map_err(|error| {
+    let text = read.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&read.bytes);
+    String::from_utf8(text.to_vec()).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let message = format!(
             "{name} in {} is not UTF-8 text: byte {at} begins no character",

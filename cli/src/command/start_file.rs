@@ -3,16 +3,18 @@
 //! The file is read twice: first every line is judged and nothing is started, then runs are started in batches, each all
 //! or none. A key per line makes it safe to give the same file again.
 
+mod line;
+
+use super::input::BYTE_ORDER_MARK;
 use crate::args::{Global, StartRun as Args};
 use crate::database::open;
 use crate::failure::{Exit, Failure, of_engine};
 use crate::output::{self, Progress, style};
-use chrono::{DateTime, Utc};
+use crate::show::in_line;
 use engine::limits::{CONTENT_BYTES_MAX, INPUT_BYTES_MAX};
-use engine::{BatchRefused, Engine, EngineError, StartRun, Started, payload};
-use serde::Deserialize;
+use engine::{BatchRefused, Engine, EngineError, Started};
+use line::{is_name, understand};
 use serde_json::json;
-use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
@@ -26,23 +28,6 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 const LINE_BYTES_MAX: u64 = (INPUT_BYTES_MAX + CONTENT_BYTES_MAX + 64 * 1024) as u64;
 /// More mistakes than these nobody reads.
 const MISTAKES_MAX: usize = 20;
-
-/// One line.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    agent: Option<String>,
-    input: Option<Box<RawValue>>,
-    #[serde(alias = "idempotency_key")]
-    key: Option<String>,
-    queue: Option<String>,
-    priority: Option<i32>,
-    requester: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-    due_at: Option<DateTime<Utc>>,
-    deadline_at: Option<DateTime<Utc>>,
-    history: Option<Box<RawValue>>,
-}
 
 /// What the whole file says.
 #[derive(Default)]
@@ -63,6 +48,16 @@ impl Judged {
             self.mistakes_more += 1;
         }
     }
+
+    /// The same for what is found behind all lines: it goes to its place, and the last is left out for it.
+    fn mistake_before(&mut self, line: u64, told: String) {
+        let at = self.mistakes.partition_point(|(other, _)| *other <= line);
+        self.mistakes.insert(at, (line, told));
+        if self.mistakes.len() > MISTAKES_MAX {
+            self.mistakes.pop();
+            self.mistakes_more += 1;
+        }
+    }
 }
 
 /// A file that is read line by line.
@@ -74,6 +69,7 @@ struct Source<'a> {
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<Exit> {
+    check_options(&args)?;
     let path = args.file.clone().unwrap_or_default();
     let mut source = Source {
         name: path.display().to_string(),
@@ -82,16 +78,12 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<Exit> {
         args: &args,
     };
     let mut judged = source.judge()?;
-    let engine = if judged.mistakes.is_empty() {
-        let engine = open(global).await?;
-        find_agents(&engine, global, &mut judged).await?;
-        Some(engine)
-    } else {
-        None
-    };
-    let (Some(engine), []) = (engine, judged.mistakes.as_slice()) else {
+    let found = find_agents(global, &mut judged).await;
+    if !judged.mistakes.is_empty() {
+        // They hold whether or not the database could be asked for the agents.
         return Err(refused(&source.name, &judged, global.json).into());
-    };
+    }
+    let engine = found?;
     if judged.runs == 0 {
         return Err(Failure::usage("invalid_runs_file", format!("{} holds no line", source.name)).into());
     }
@@ -104,7 +96,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<Exit> {
         0 => String::new(),
         known => format!(", {known} had been started before"),
     };
-    output::line(format!("{created} {} started{known}", plural(created)));
+    output::note(format!("{created} {} started{known}", plural(created)));
     if judged.without_key > 0 {
         let count = judged.without_key;
         output::note(style::dim(format!(
@@ -112,6 +104,23 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<Exit> {
         )));
     }
     Ok(Exit::Ok)
+}
+
+/// Options that hold for all lines are judged once.
+fn check_options(args: &Args) -> Result<(), Failure> {
+    if !(0..=1000).contains(&args.priority) {
+        let message = format!("--priority is {}, 0 to 1000 are possible", args.priority);
+        return Err(Failure::usage("invalid_priority", message));
+    }
+    let named = [
+        ("the agent's name", args.agent.as_deref()),
+        ("--queue", Some(args.queue.as_str())),
+        ("--requester", args.requester.as_deref()),
+    ];
+    match named.iter().find(|(_, name)| !name.is_none_or(is_name)) {
+        Some((option, _)) => Err(Failure::usage("invalid_name", format!("{option} has 1 to 255 bytes"))),
+        None => Ok(()),
+    }
 }
 
 const fn plural(count: u64) -> &'static str {
@@ -131,26 +140,37 @@ fn open_file(path: &Path) -> Result<File, Failure> {
     opened().map_err(|error| unreadable(&path.display().to_string(), &error))
 }
 
+/// Back to the first line, which is not what some editors write in front of it.
+fn begin(file: &mut File) -> io::Result<()> {
+    file.rewind()?;
+    let mut head = Vec::new();
+    file.by_ref()
+        .take(BYTE_ORDER_MARK.len() as u64)
+        .read_to_end(&mut head)?;
+    if head == BYTE_ORDER_MARK { Ok(()) } else { file.rewind() }
+}
+
 fn unreadable(name: &str, error: &io::Error) -> Failure {
     Failure::usage("unreadable_file", format!("could not read {name}: {error}"))
 }
 
 /// An agent that is not there would be found too late.
-async fn find_agents(engine: &Engine, global: &Global, judged: &mut Judged) -> Result<(), EngineError> {
-    let agents = std::mem::take(&mut judged.agents);
-    for (agent, line) in agents {
-        if engine.agent_list(&global.tenant, Some(&agent)).await?.is_empty() {
+async fn find_agents(global: &Global, judged: &mut Judged) -> Result<Engine, Failure> {
+    let engine = open(global).await?;
+    for (agent, line) in std::mem::take(&mut judged.agents) {
+        let found = engine.agent_list(&global.tenant, Some(&agent)).await;
+        if found.map_err(|error| of_engine(&error))?.is_empty() {
             let told = format!("agent {agent:?} does not exist in tenant {:?}", global.tenant);
-            judged.mistake(line, told);
+            judged.mistake_before(line, told);
         }
     }
-    Ok(())
+    Ok(engine)
 }
 
 fn refused(name: &str, judged: &Judged, json: bool) -> Failure {
     if !json {
         for (line, told) in &judged.mistakes {
-            output::note(format!("{name}:{line}: {told}"));
+            output::note(in_line(&format!("{name}:{line}: {told}")));
         }
     }
     let count = judged.mistakes.len() as u64 + judged.mistakes_more;
@@ -174,7 +194,7 @@ impl Source<'_> {
     /// Calls back with each line that is not empty, and its number.
     fn each(&mut self, mut told: impl FnMut(u64, Result<&[u8], String>)) -> Result<(), Failure> {
         let failed = |error: io::Error| unreadable(&self.name, &error);
-        self.file.rewind().map_err(failed)?;
+        begin(&mut self.file).map_err(failed)?;
         let mut reader = BufReader::new(&mut self.file);
         let (mut number, mut line) = (0, Vec::new());
         loop {
@@ -200,12 +220,17 @@ impl Source<'_> {
         let mut judged = Judged::default();
         self.each(|number, line| {
             judged.runs += 1;
-            match line.and_then(|line| understand(line, global, args)) {
-                Ok(start) => {
-                    judged.without_key += u64::from(start.idempotency_key.is_none());
-                    judged.agents.entry(start.agent).or_insert(number);
-                }
-                Err(told) => judged.mistake(number, told),
+            let line = match line {
+                Ok(line) => line,
+                Err(told) => return judged.mistake(number, told),
+            };
+            let understood = understand(line, global, args);
+            judged.without_key += u64::from(understood.start.idempotency_key.is_none());
+            if !understood.start.agent.is_empty() {
+                judged.agents.entry(understood.start.agent).or_insert(number);
+            }
+            for told in understood.mistakes {
+                judged.mistake(number, told);
             }
         })?;
         Ok(judged)
@@ -217,7 +242,7 @@ impl Source<'_> {
         let (global, args) = (self.global, self.args);
         let (mut created, mut known) = (0, 0);
         let failed = unreadable_now(&self.name);
-        self.file.rewind().map_err(&failed)?;
+        begin(&mut self.file).map_err(&failed)?;
         let mut reader = BufReader::new(&mut self.file);
         let mut number = 0;
         loop {
@@ -233,21 +258,28 @@ impl Source<'_> {
                     continue;
                 }
                 bytes += line.len();
-                let start = understand(line.trim_ascii(), global, args).map_err(|told| changed(number, &told))?;
+                let understood = understand(line.trim_ascii(), global, args);
+                if let Some(told) = understood.mistakes.first() {
+                    return Err(changed(number, told));
+                }
                 lines.push(number);
-                batch.push(start);
+                batch.push(understood.start);
             }
             if batch.is_empty() {
                 return Ok((created, known));
             }
             let started = engine.start_runs(&global.tenant, &batch).await;
             let started = started.map_err(|refused| stopped(&refused, &lines, created + known))?;
-            for (line, Started { run, created: is_new }) in lines.iter().zip(&started) {
+            for Started { created: is_new, .. } in &started {
                 *(if *is_new { &mut created } else { &mut known }) += 1;
-                if global.json {
-                    output::json_line(&json!({"line": line, "run_id": run, "created": is_new}));
-                }
             }
+            progress.lines(lines.iter().zip(&started).map(|(line, Started { run, created })| {
+                if global.json {
+                    json!({"line": line, "run_id": run, "created": created}).to_string()
+                } else {
+                    run.to_string()
+                }
+            }));
             progress.advance(batch.len() as u64);
         }
     }
@@ -264,42 +296,6 @@ fn changed(line: u64, told: &str) -> Failure {
         "invalid_runs_file",
         format!("line {line} changed while the file was read: {told}"),
     )
-}
-
-/// A run as the line and the options say.
-fn understand(line: &[u8], global: &Global, args: &Args) -> Result<StartRun, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| {
-        let told = error.to_string();
-        match told.rsplit_once(" at line ") {
-            Some((told, _)) => format!("column {}: {told}", error.column()),
-            None => told,
-        }
-    })?;
-    let agent = line.agent.or_else(|| args.agent.clone());
-    let agent = agent.ok_or("no agent: name one here, or on the command line for all lines")?;
-    let input = line.input.as_ref().map_or("{}", |input| input.get());
-    payload::check("input", input, INPUT_BYTES_MAX).map_err(|error| error.to_string())?;
-    if let Some(history) = &line.history {
-        payload::check("history", history.get(), CONTENT_BYTES_MAX).map_err(|error| error.to_string())?;
-    }
-    let mut labels: BTreeMap<String, String> = args.labels.iter().cloned().collect();
-    labels.extend(line.labels.unwrap_or_default());
-    let priority = line.priority.unwrap_or(args.priority);
-    if !(0..=1000).contains(&priority) {
-        return Err(format!("priority is {priority}, 0 to 1000 are possible"));
-    }
-    Ok(StartRun {
-        queue: line.queue.unwrap_or_else(|| args.queue.clone()),
-        priority,
-        due_at: line.due_at,
-        deadline_at: line.deadline_at,
-        requester: line.requester.or_else(|| args.requester.clone()),
-        tenant: global.tenant.clone(),
-        labels,
-        idempotency_key: line.key,
-        history: line.history.map(|history| history.get().to_owned()),
-        ..StartRun::new(agent, input)
-    })
 }
 
 /// What was started and what was not, where a batch was not started.

@@ -2,7 +2,7 @@
 
 use crate::args::{Global, Worker as Args};
 use crate::database::{self, not_connected};
-use crate::failure::{Exit, Failure};
+use crate::failure::Exit;
 use crate::signals;
 use anyhow::Context;
 use engine::{Connect, Engine, EngineError};
@@ -14,14 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use worker::{Config, Environment, Functions, ModelEndpoint, Worker, WorkerError};
 
-/// Below this a busy machine loses leases that it should keep.
-const LEASE_MIN: Duration = Duration::from_millis(500);
-/// Below this an idle worker is a load.
-const POLL_MIN: Duration = Duration::from_millis(10);
+/// Whoever asks gives up after two seconds.
+const READY_LIMIT: Duration = Duration::from_millis(1500);
 
 pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> anyhow::Result<Exit> {
     let url = database::url(global)?;
-    let config = config(global, &args)?;
+    let config = config(global, &args);
     let shutdown = CancellationToken::new();
     signals::cancel_on_signal(shutdown.clone())?;
     if args.end_with_stdin {
@@ -47,13 +45,7 @@ pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> an
     }
 }
 
-fn config(global: &Global, args: &Args) -> Result<Config, Failure> {
-    if args.lease < LEASE_MIN {
-        return Err(too_short("--lease-seconds", LEASE_MIN));
-    }
-    if args.poll < POLL_MIN {
-        return Err(too_short("--poll-seconds", POLL_MIN));
-    }
+fn config(global: &Global, args: &Args) -> Config {
     let key = global.settings.value("model_key");
     if key.is_none() {
         warn!("neither LONGHAUL_MODEL_KEY nor ANTHROPIC_API_KEY is set: model calls will fail");
@@ -63,7 +55,7 @@ fn config(global: &Global, args: &Args) -> Result<Config, Failure> {
         api_key: key.map(Into::into),
     };
     let name = args.name.clone().unwrap_or_else(host_and_process);
-    Ok(Config {
+    Config {
         queues: args.queues.clone(),
         lease: args.lease,
         poll: args.poll,
@@ -71,14 +63,7 @@ fn config(global: &Global, args: &Args) -> Result<Config, Failure> {
         drain_grace: args.drain,
         notifications: !args.no_notifications,
         ..Config::new(name, endpoint, Environment::of_process())
-    })
-}
-
-fn too_short(option: &str, least: Duration) -> Failure {
-    Failure::usage(
-        "invalid_option",
-        format!("{option} is too short: at least {}", least.as_secs_f64()),
-    )
+    }
 }
 
 fn host_and_process() -> String {
@@ -91,7 +76,11 @@ fn host_and_process() -> String {
 
 /// The database answers, and its schema is known.
 async fn is_ready(engine: Arc<OnceCell<Engine>>, url: String) -> Result<(), String> {
-    let connected = engine.get_or_try_init(|| database::connect(&url)).await;
-    let engine = connected.map_err(|failure| failure.message)?;
-    engine.check_schema().await.map_err(|error| error.to_string())
+    let asked = async {
+        let connected = engine.get_or_try_init(|| database::connect(&url)).await;
+        let engine = connected.map_err(|failure| failure.message)?;
+        engine.check_schema().await.map_err(|error| error.to_string())
+    };
+    let answered = tokio::time::timeout(READY_LIMIT, asked).await;
+    answered.unwrap_or_else(|_| Err(format!("the database has not answered within {READY_LIMIT:?}")))
 }

@@ -314,9 +314,21 @@ fn tell_verdict(teller: Teller, verdict: &Verdict) {
     }
 }
 
+/// Whether anybody can still ask the database once the demo has told everything.
+const fn stays_to_be_seen(is_unattended: bool, is_private: bool) -> bool {
+    !(is_unattended && is_private)
+}
+
 /// The SQL that shows the same and, for whoever wants it, the time to try it.
 async fn look_around(stage: &Stage, manner: Manner, run: RunId) -> anyhow::Result<()> {
     let teller = Teller { silent: manner.json };
+    if !stays_to_be_seen(manner.unattended, stage.is_private()) {
+        teller.say("");
+        teller.say(style::dim(
+            "To look around in its database, start the demo on a terminal and without --yes: it then stays until you press Enter.",
+        ));
+        return Ok(());
+    }
     teller.heading("The same in SQL");
     teller.say(format!("  psql {}\n", stage.shown_url()));
     let transcript = format!(
@@ -328,14 +340,10 @@ async fn look_around(stage: &Stage, manner: Manner, run: RunId) -> anyhow::Resul
     }
     teller.say("");
     if manner.unattended {
-        if stage.is_private() {
-            teller.say(style::dim("Without --yes all of it stays until you press Enter."));
-        } else {
-            teller.say(style::dim(format!(
-                "The run stays in your database, in the tenant {}.",
-                stage.tenant
-            )));
-        }
+        teller.say(style::dim(format!(
+            "The run stays in your database, in the tenant {}.",
+            stage.tenant
+        )));
         return Ok(());
     }
     let program = std::env::current_exe()?;
@@ -364,4 +372,16 @@ async fn enter() {
 
 fn euros(cents: i64) -> String {
     format!("EUR {}.{:02}", cents / 100, cents % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_gone_is_not_offered() {
+        assert!(!stays_to_be_seen(true, true));
+        assert!(stays_to_be_seen(true, false));
+        assert!(stays_to_be_seen(false, true));
+    }
 }

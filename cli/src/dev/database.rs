@@ -1,7 +1,7 @@
 //! The database of `longhaul dev`: a private server in the state folder, or one that is there already.
 
 use super::state::StateFolder;
-use crate::database::{connect, without_password};
+use crate::database::connect;
 use crate::failure::{Exit, Failure, of_engine};
 use engine::{Connect, Engine, EngineError};
 use launcher::{Durability, LauncherError, Server, ServerOptions};
@@ -53,8 +53,10 @@ impl Database {
     }
 
     /// A connection on a schema of this release. Ours is brought up to it; somebody's only where there is none yet.
-    pub(super) async fn prepare(&self) -> Result<Engine, Failure> {
-        let lone = connect(&self.url).await?;
+    pub(super) async fn prepare(&self, state: &StateFolder) -> Result<Engine, Failure> {
+        let lone = connect(&self.url)
+            .await
+            .map_err(|failure| self.not_let_in(failure, state))?;
         let prepared = async {
             if self.server.is_some() || !lone.has_schema().await? {
                 engine::schema::migrate(&self.url).await?;
@@ -67,6 +69,22 @@ impl Database {
         Engine::connect(&Connect::new(self.url.as_str(), "longhaul dev"))
             .await
             .map_err(|error| of_engine(&error))
+    }
+
+    /// A server of ours lets us in unless its password is another than the file says.
+    fn not_let_in(&self, failure: Failure, state: &StateFolder) -> Failure {
+        if self.server.is_none() || failure.code != "connection_refused" {
+            return failure;
+        }
+        let told = if failure.message.contains("password authentication failed") {
+            "postgres/password is not the one that the data was made with".to_owned()
+        } else {
+            failure.message
+        };
+        damaged(
+            state,
+            format!("the database in {} cannot be used: {told}", state.shown()),
+        )
     }
 
     fn not_prepared(&self, error: &EngineError) -> Failure {
@@ -95,11 +113,6 @@ impl Database {
         &self.url
     }
 
-    /// Its address, for people.
-    pub(super) fn shown_url(&self) -> String {
-        without_password(&self.url)
-    }
-
     /// Whether it is in the folder, and ends with us.
     pub(super) const fn is_private(&self) -> bool {
         self.server.is_some()
@@ -116,7 +129,11 @@ impl Database {
             server.log_file().display()
         );
         let failure = Failure::new(Exit::Unreachable, "postgres_died", message);
-        Some(failure.hint("start longhaul dev again: what was recorded is still there, and runs go on"))
+        let again = format!(
+            "start {} dev again: what was recorded is still there, and runs go on",
+            crate::output::program()
+        );
+        Some(failure.hint(again))
     }
 
     /// Stops the server, if it is ours. What it holds stays.
@@ -124,6 +141,38 @@ impl Database {
         // Stopping a server waits for it.
         let _ = tokio::task::spawn_blocking(move || drop(self.server)).await;
     }
+}
+
+/// What Postgres says of a folder that it may not use, or of a disk that is full.
+const UNUSABLE: [&str; 5] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Permission denied",
+    "Read-only file system",
+    "has wrong ownership",
+];
+/// What it says of data that something else than Postgres has touched.
+const DAMAGED: [&str; 8] = [
+    "is not a valid data directory",
+    "checkpoint record",
+    "pg_control",
+    "could not open file",
+    "could not open directory",
+    "could not read file",
+    "does not exist",
+    "contains errors",
+];
+
+fn says_any(output: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| output.contains(word))
+}
+
+fn damaged(state: &StateFolder, told: String) -> Failure {
+    Failure::new(Exit::Failed, "state_folder_damaged", told).hint(format!(
+        "put {} back from a copy; or remove it if its data is not needed, or begin anew in another folder: --state \
+         FOLDER",
+        state.shown()
+    ))
 }
 
 fn launch(options: &ServerOptions) -> Result<Server, LauncherError> {
@@ -157,11 +206,22 @@ fn not_started(error: &LauncherError, state: &StateFolder) -> Failure {
             format!("a Postgres server still runs on {shown}, without a longhaul dev"),
         )
         .hint("one whose longhaul dev was killed ends within seconds: try again; or stop it by the process number in postgres/data/postmaster.pid"),
+        LauncherError::Prepare { path, source } => super::state::unusable(path, source),
+        LauncherError::Damaged { .. } => damaged(state, error.to_string()),
+        LauncherError::Initialise { output } | LauncherError::Start { output, .. } if says_any(output, &UNUSABLE) => {
+            Failure::new(Exit::Failed, "state_folder_unusable", format!("could not use {shown}: {error}"))
+                .hint(super::state::UNUSABLE_HINT)
+        }
+        LauncherError::Start { output, .. } if output.contains("bogus data in lock file") => {
+            damaged(state, error.to_string()).hint(format!(
+                "its lock file is no Postgres server's: remove {shown}/postgres/data/postmaster.pid if none runs there"
+            ))
+        }
+        LauncherError::Start { output, .. } if says_any(output, &DAMAGED) => damaged(state, error.to_string()),
         LauncherError::NotFound
         | LauncherError::NotPostgres { .. }
         | LauncherError::NoUnprivilegedUser
         | LauncherError::UserWithoutName { .. }
-        | LauncherError::Prepare { .. }
         | LauncherError::Run { .. }
         | LauncherError::Initialise { .. }
         | LauncherError::Start { .. }

@@ -4,8 +4,9 @@
 use super::state::StateFolder;
 use crate::args::Global;
 use crate::failure::{Exit, Failure};
+use crate::output::{self, style};
 use ::worker::{Environment, ModelEndpoint};
-use agent::definition::{ToolAction, digest_text, read};
+use agent::definition::{Agent, ToolAction, digest_text, read};
 use anyhow::anyhow;
 use engine::{ApplyAgent, Engine, payload};
 use rehearsal::payments::{Payments, PaymentsOptions};
@@ -155,20 +156,65 @@ fn folder(state: &StateFolder) -> PathBuf {
 fn write_files(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder)?;
     for (name, text) in FILES {
-        fs::write(folder.join(name), text)?;
+        let file = folder.join(name);
+        // What is there is somebody's: edited, or of the release that made it.
+        if !file.exists() {
+            fs::write(file, text)?;
+        }
     }
     Ok(())
 }
 
-/// Applies the example's agent, whose tools find their files wherever the worker was started. One that somebody else
-/// applied under its name is left alone.
-pub(super) async fn apply(engine: &Engine, tenant: &str, state: &StateFolder) -> anyhow::Result<AppliedExample> {
-    let readout = read(FILES[0].1).map_err(|mistakes| {
+/// The agent of the edited file, or the example's where the file cannot be applied.
+fn definition(folder: &Path) -> anyhow::Result<Agent> {
+    let file = folder.join(FILES[0].0);
+    let edited = fs::read_to_string(&file)
+        .map_err(anyhow::Error::from)
+        .and_then(|text| understood(&text));
+    edited.or_else(|error| {
+        let label = style::yellow("warning:");
+        output::note(format!("{label} {} is not applied: {error}", file.display()));
+        understood(FILES[0].1)
+    })
+}
+
+fn understood(text: &str) -> anyhow::Result<Agent> {
+    let readout = read(text).map_err(|mistakes| {
         let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        anyhow!("the example agent is wrong: {}", told.join("; "))
+        anyhow!("{}", told.join("; "))
     })?;
-    let mut agent = readout.agent;
+    Ok(readout.agent)
+}
+
+/// The names of the files that are not as this release has them.
+fn kept(folder: &Path) -> Vec<&'static str> {
+    let differs =
+        |(name, text): &(&'static str, &str)| fs::read(folder.join(name)).is_ok_and(|found| found != text.as_bytes());
+    FILES
+        .iter()
+        .filter(|file| differs(file))
+        .map(|(name, _)| *name)
+        .collect()
+}
+
+/// Applies the example's agent, whose tools find their files wherever the worker was started. One that somebody applied
+/// under its name is left alone, and so is a file that somebody edited.
+pub(super) async fn apply(engine: &Engine, global: &Global, state: &StateFolder) -> anyhow::Result<AppliedExample> {
+    let tenant = global.tenant.as_str();
     let folder = folder(state);
+    let kept = kept(&folder);
+    if !kept.is_empty() && !global.json {
+        let (names, shown) = (kept.join(", "), state.shown());
+        output::note(style::dim(format!(
+            "{names} in {shown}/examples/refund-desk: edited, and kept as found"
+        )));
+    }
+    let is_edited = kept.contains(&FILES[0].0);
+    let mut agent = if is_edited {
+        definition(&folder)?
+    } else {
+        understood(FILES[0].1)?
+    };
     for tool in &mut agent.tools {
         if let ToolAction::Command(command) = &mut tool.action {
             command.working_dir = Some(folder.display().to_string());
@@ -178,8 +224,10 @@ pub(super) async fn apply(engine: &Engine, tenant: &str, state: &StateFolder) ->
     let remembered = folder.join("applied");
     let known = fs::read_to_string(&remembered).unwrap_or_default();
     let current = engine.agent_list(tenant, Some(&agent.name)).await?.into_iter().next();
+    let is_there = current.is_some();
     let is_replaced = current.is_some_and(|current| payload::hex(&current.digest) != known.trim());
-    if !is_replaced {
+    // An edited file is for its editor to apply; one that is as it came may have moved with its folder.
+    if !is_there || (!is_replaced && !is_edited) {
         let definition = digest_text(&agent);
         engine
             .apply_agent(ApplyAgent {

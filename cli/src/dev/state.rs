@@ -14,9 +14,23 @@ use uuid::Uuid;
 
 /// Looked for where nothing else is named.
 pub(super) const DEFAULT: &str = ".longhaul";
+/// What to do about a folder that cannot be used.
+pub(super) const UNUSABLE_HINT: &str =
+    "mend that, or name another folder: longhaul dev keeps its data in one that it may write to, --state FOLDER";
 /// Whoever only asks whether somebody holds the lock holds it for an instant.
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// What of a folder's database is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Data {
+    /// A data folder.
+    There,
+    /// None, and there never was a server that became ready.
+    New,
+    /// None, although a server ran on it.
+    Gone,
+}
 
 /// A folder that this process holds.
 #[derive(Debug)]
@@ -54,7 +68,10 @@ impl StateFolder {
         let path = fs::canonicalize(path).map_err(unusable)?;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut lock = options.open(path.join("lock")).map_err(unusable)?;
+        let lock_file = path.join("lock");
+        let mut lock = options
+            .open(&lock_file)
+            .map_err(|error| self::unusable(&lock_file, &error))?;
         take(&mut lock, &path)?;
         lock.set_len(0).map_err(unusable)?;
         write!(lock, "{}", std::process::id()).map_err(unusable)?;
@@ -70,9 +87,21 @@ impl StateFolder {
         &self.path
     }
 
-    /// Whether no server has been here yet.
-    pub(super) fn is_new(&self) -> bool {
-        !self.path.join("postgres").exists()
+    /// What of its database is there.
+    pub(super) fn data(&self) -> Data {
+        let was_ready = || {
+            ["database-url", "database-url.last"]
+                .iter()
+                .any(|name| self.path.join(name).exists())
+        };
+        // A folder that cannot be looked at is for the launcher to judge.
+        if self.path.join("postgres/data").try_exists().unwrap_or(true) {
+            Data::There
+        } else if was_ready() {
+            Data::Gone
+        } else {
+            Data::New
+        }
     }
 
     /// As people would write it from where they are.
@@ -150,13 +179,21 @@ fn take(lock: &mut File, path: &Path) -> Result<(), Failure> {
         .hint("use the one that runs, stop it with Ctrl-C, or start another one: --state FOLDER --listen 127.0.0.1:0"))
 }
 
-fn unusable(path: &Path, error: &io::Error) -> Failure {
+pub(super) fn unusable(path: &Path, error: &io::Error) -> Failure {
+    let told = if matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
+    ) {
+        "it is a file, and a folder is wanted".to_owned()
+    } else {
+        error.to_string()
+    };
     Failure::new(
         Exit::Failed,
         "state_folder_unusable",
-        format!("could not use {}: {error}", path.display()),
+        format!("could not use {}: {told}", path.display()),
     )
-    .hint("longhaul dev keeps its data in a folder that it may write to: --state FOLDER")
+    .hint(UNUSABLE_HINT)
 }
 
 #[cfg(test)]

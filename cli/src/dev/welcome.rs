@@ -3,9 +3,9 @@
 use super::database::Database;
 use super::example::{AppliedExample, Model};
 use super::state::StateFolder;
-use crate::output::{self, style};
+use crate::output::{self, quoted, style};
 use serde_json::json;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What there is to tell.
 pub(super) struct Facts<'a> {
@@ -21,7 +21,7 @@ pub(super) struct Facts<'a> {
 const INPUT: &str = r#"{"order_id":"ORD-1007","reason":"arrived broken"}"#;
 
 pub(super) fn tell(facts: &Facts<'_>) {
-    let url = format!("http://{}", facts.address);
+    let url = format!("http://{}", reachable(facts.address));
     let state = facts.state.shown();
     if facts.json {
         output::json_line(&json!({
@@ -36,12 +36,7 @@ pub(super) fn tell(facts: &Facts<'_>) {
         "token",
         format!("{}  {}", facts.token, style::dim(format!("kept in {state}/token"))),
     );
-    if facts.database.is_private() {
-        let whose = style::dim(format!("private, kept in {state}"));
-        line("database", format!("{}  {whose}", facts.database.shown_url()));
-    } else {
-        line("database", facts.database.shown_url());
-    }
+    line("database", database(facts.database.is_private(), &state));
     line("model", model(facts.model));
     line("agent", agent(facts.applied, &state));
     output::line(format!(
@@ -56,7 +51,8 @@ pub(super) fn tell(facts: &Facts<'_>) {
         format!("LONGHAUL_DEV_STATE={} ", quoted(&state))
     };
     output::line(format!(
-        "  {found}longhaul run start {agent} --input '{INPUT}' --watch\n"
+        "  {found}{} run start {agent} --input '{INPUT}' --watch\n",
+        output::program()
     ));
     let state = quoted(&state);
     output::line(format!(
@@ -71,16 +67,16 @@ pub(super) fn tell(facts: &Facts<'_>) {
     )));
 }
 
-/// A path as a shell takes it.
-fn quoted(path: &str) -> String {
-    let is_plain = path
-        .chars()
-        .all(|sign| sign.is_ascii_alphanumeric() || "_./-".contains(sign));
-    if is_plain {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', "'\\''"))
+/// Where somebody on this machine reaches it: "every address" is none to call.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
     }
+    let ip = match address.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn model(model: &Model) -> String {
@@ -96,6 +92,13 @@ fn model(model: &Model) -> String {
     }
 }
 
+/// Without its address, which would be one without a password: the file has it whole.
+fn database(is_private: bool, state: &str) -> String {
+    let whose = if is_private { "private" } else { "your own" };
+    let at = style::dim(format!("its address is in {state}/database-url"));
+    format!("{whose}  {at}")
+}
+
 fn agent(applied: &AppliedExample, state: &str) -> String {
     let name = &applied.name;
     if applied.is_replaced {
@@ -107,8 +110,34 @@ fn agent(applied: &AppliedExample, state: &str) -> String {
 pub(super) fn goodbye(state: &StateFolder, json: bool) {
     if !json {
         output::note(style::dim(format!(
-            "Stopped. The data is in {}; longhaul dev goes on with it.",
-            state.shown()
+            "Stopped. The data is in {}; {} dev goes on with it.",
+            state.shown(),
+            output::program()
         )));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_means_every_one_is_told_as_one_to_call() {
+        for (given, expected) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("10.0.0.1:1", "10.0.0.1:1"),
+        ] {
+            assert_eq!(reachable(given.parse().unwrap()).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_database_is_named_by_the_file_that_has_its_whole_address() {
+        for is_private in [true, false] {
+            let told = database(is_private, ".longhaul");
+            assert!(told.contains(".longhaul/database-url"), "{told}");
+            assert!(!told.contains("://"), "{told}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The settings file: TOML without tables, each key a setting. Every mistake is told at once, with its line.
 
+use super::Origin;
 use super::table::{ALL, Setting, Shown, known};
 use crate::failure::Failure;
 use crate::output;
 use clap::error::ErrorKind;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -159,6 +160,31 @@ fn texts(value: &DeValue<'_>) -> Result<Vec<String>, Unfit> {
     }
 }
 
+/// Whether the options would take what the variables say, each of them.
+pub(crate) fn judge_variables(settings: &super::Settings, command: &clap::Command) -> Result<(), Failure> {
+    let judged = ALL.iter().filter_map(|setting| {
+        let found = settings.find(setting.key)?;
+        let Origin::Variable(variable) = found.origin else {
+            return None;
+        };
+        let (found, expected) = judge(setting, vec![found.value], command).err()?;
+        Some((variable, found, expected))
+    });
+    let mistakes: Vec<_> = judged.collect();
+    let told: Vec<String> = mistakes
+        .iter()
+        .map(|(variable, found, expected)| format!("{variable}: found {found}, expected {expected}"))
+        .collect();
+    let details = mistakes
+        .iter()
+        .map(|(variable, found, expected)| json!({"variable": variable, "found": found, "expected": expected}));
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(all_told(&told, details.collect()))
+    }
+}
+
 /// Whether its option would take it.
 fn judge(setting: &Setting, texts: Vec<String>, command: &clap::Command) -> Result<Vec<String>, Unfit> {
     let found = match (setting.shown, texts.as_slice()) {
@@ -215,7 +241,17 @@ fn expected(error: &clap::Error) -> String {
 
 fn refused(path: &Path, mistakes: &[Mistake]) -> Failure {
     let told: Vec<String> = mistakes.iter().map(|mistake| told(path, mistake)).collect();
-    let message = match told.as_slice() {
+    let details = mistakes.iter().map(|mistake| {
+        json!({
+            "file": path, "line": mistake.line, "key": mistake.key, "found": mistake.found,
+            "expected": mistake.expected,
+        })
+    });
+    all_told(&told, details.collect())
+}
+
+fn all_told(told: &[String], details: Value) -> Failure {
+    let message = match told {
         [one] => one.clone(),
         several => format!(
             "{} mistakes in the settings:\n  {}",
@@ -223,13 +259,7 @@ fn refused(path: &Path, mistakes: &[Mistake]) -> Failure {
             several.join("\n  ")
         ),
     };
-    let details = mistakes.iter().map(|mistake| {
-        json!({
-            "file": path, "line": mistake.line, "key": mistake.key, "found": mistake.found,
-            "expected": mistake.expected,
-        })
-    });
-    Failure::usage("invalid_config", message).details("mistakes", details.collect())
+    Failure::usage("invalid_config", message).details("mistakes", details)
 }
 
 /// `file:line: key: found …, expected …`, as editors understand it.

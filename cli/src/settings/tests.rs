@@ -81,7 +81,7 @@ fn every_mistake_of_the_file_is_told_with_its_line() {
          FILE:2: runs_max: found \"0\", expected a whole number from 1 on\n  \
          FILE:3: tenant: found a table, expected text, a number or a list\n  \
          FILE:4: log_format: found \"xml\", expected one of text, json\n  \
-         FILE:5: poll_seconds: found \"-1\", expected 0 to 86400 seconds"
+         FILE:5: poll_seconds: found \"-1\", expected 0.01 to 86400 seconds"
     );
 }
 

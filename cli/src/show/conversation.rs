@@ -1,5 +1,6 @@
 //! The conversation, as the model was shown it.
 
+use super::{in_line, plain};
 use crate::output::style;
 use engine::query::MessageRow;
 
@@ -18,8 +19,8 @@ pub(crate) fn of(messages: &[MessageRow], lines_max: usize) -> String {
             (Some(tool), false) => format!("{} {tool}", message.role),
             (None, _) => message.role.clone(),
         };
-        lines.push(format!("  {}", style::bold(who)));
-        lines.extend(body(message.text.as_deref().unwrap_or_default(), lines_max));
+        lines.push(format!("  {}", style::bold(in_line(&who))));
+        lines.extend(body(&plain(message.text.as_deref().unwrap_or_default()), lines_max));
     }
     lines.join("\n")
 }

@@ -1,6 +1,6 @@
 //! Events, one line each, for those who follow a run.
 
-use super::{clock, duration};
+use super::{clock, duration, in_line};
 use crate::output::style;
 use chrono::{DateTime, Utc};
 use engine::query::{AttemptRow, EventRow};
@@ -14,9 +14,9 @@ pub(crate) fn line(event: &EventRow, journal: &[AttemptRow]) -> String {
         words.push(format!("{} {} {}", step.seq, step.kind, step.name));
     }
     words.extend(facts(event));
-    let worker = event.worker.as_deref().map(style::dim);
-    let mut parts = vec![style::dim(clock(event.at)), format!("{:<20}", event.kind)];
-    parts.extend((!words.is_empty()).then(|| words.join(", ")));
+    let worker = event.worker.as_deref().map(|worker| style::dim(in_line(worker)));
+    let mut parts = vec![style::dim(clock(event.at)), format!("{:<20}", in_line(&event.kind))];
+    parts.extend((!words.is_empty()).then(|| in_line(&words.join(", "))));
     parts.extend(worker);
     parts.join("  ")
 }
@@ -50,4 +50,28 @@ fn facts(event: &EventRow) -> Vec<String> {
     }
     words.extend(field("by").map(|who| format!("by {who}")));
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::tests::start;
+    use engine::query::Shown;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let event = EventRow {
+            seq: 1,
+            at: start(),
+            kind: "run.cancelled".to_owned(),
+            step_seq: None,
+            worker: Some("worker\rA".to_owned()),
+            data: Some(Shown(json!({"by": "me\nroot", "reason": "\u{1b}[2J"}))),
+        };
+        let told = line(&event, &[]);
+        assert!(told.contains("by me\\nroot"), "{told:?}");
+        assert!(told.contains("worker\\rA"), "{told:?}");
+        assert!(!told.contains("\u{1b}[2J") && !told.contains('\n'), "{told:?}");
+    }
 }

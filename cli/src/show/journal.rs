@@ -1,6 +1,6 @@
 //! The journal: one row per attempt, so that a worker's death is seen as an attempt that was cut.
 
-use super::{clock, duration, error_text, short, table, trimmed};
+use super::{clock, duration, error_text, in_line, short, table, trimmed};
 use engine::query::{AttemptRow, RunDetail};
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub(crate) fn of(run: &RunDetail, rows: &[AttemptRow]) -> String {
         if has_errors {
             cells.push(error(row).map(code).unwrap_or_default());
         }
-        journal.add_row(cells);
+        journal.add_row(cells.iter().map(|cell| in_line(cell)));
     }
     let mut lines = vec![trimmed(&journal)];
     for row in rows {

@@ -1,7 +1,7 @@
 //! A run's head and end in words: where it stands, why, and what a person can do.
 
-use super::{duration, error_text, instant, short, table, trimmed};
-use crate::output::style;
+use super::{duration, error_text, in_line, instant, plain, short, table, trimmed};
+use crate::output::{self, style};
 use chrono::{DateTime, Utc};
 use engine::query::{RunDetail, RunRow, Undrivable};
 use serde_json::Value;
@@ -10,7 +10,9 @@ use serde_json::Value;
 pub(crate) fn head(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
     let mut lines = vec![format!("{} {}", style::bold("run"), run.id)];
     let mut line = |name: &str, text: String| lines.push(format!("  {name:<10} {text}"));
+    // Already fit for a terminal, with a colour around it.
     line("state", coloured(&run.state, &state_with(run, undrivable)));
+    let mut line = |name: &str, text: String| line(&in_line(name), in_line(&text));
     let version = run
         .agent_version
         .map(|version| format!(" version {version}"))
@@ -70,7 +72,8 @@ pub(crate) fn end(run: &RunDetail) -> Option<String> {
         let value: Value = serde_json::from_str(result).unwrap_or(Value::Null);
         let answer = value.get("answer").and_then(Value::as_str);
         lines.push(style::bold("Answer"));
-        lines.extend(answer.unwrap_or(result).lines().map(|line| format!("  {line}")));
+        let told = plain(answer.unwrap_or(result));
+        lines.extend(told.lines().map(|line| format!("  {line}")));
     }
     if let Some(error) = run
         .error
@@ -78,9 +81,9 @@ pub(crate) fn end(run: &RunDetail) -> Option<String> {
         .and_then(|error| serde_json::from_str::<Value>(error).ok())
     {
         lines.push(style::bold("Error"));
-        lines.push(format!("  {}", error_text(&error)));
+        lines.push(format!("  {}", in_line(&error_text(&error))));
         if let Some(suggestion) = error.get("suggestion").and_then(Value::as_str) {
-            lines.push(format!("  {suggestion}"));
+            lines.push(format!("  {}", in_line(suggestion)));
         }
     }
     lines.extend(next(run));
@@ -90,8 +93,8 @@ pub(crate) fn end(run: &RunDetail) -> Option<String> {
 /// The command that helps, where a person is needed.
 pub(crate) fn next(run: &RunDetail) -> Vec<String> {
     let id = run.id;
-    let resume = format!("  longhaul run resume {id}");
-    let cancel = format!("  longhaul run cancel {id}");
+    let resume = format!("  {} run resume {id}", output::program());
+    let cancel = format!("  {} run cancel {id}", output::program());
     if run.state == "failed" {
         return vec![
             style::bold("Once the cause is mended"),
@@ -104,7 +107,7 @@ pub(crate) fn next(run: &RunDetail) -> Vec<String> {
     if run.state == "queued" && !run.drivable {
         let queue = match run.queue.as_str() {
             "default" => String::new(),
-            queue => format!(" --queue {queue}"),
+            queue => format!(" --queue {}", in_line(queue)),
         };
         return vec![
             style::bold("What you can do"),
@@ -137,6 +140,10 @@ pub(crate) fn state(run: &RunDetail) -> String {
 
 /// The same, where it is known why no worker drives it.
 pub(crate) fn state_with(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
+    in_line(&state_in_words(run, undrivable))
+}
+
+fn state_in_words(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
     let paused = run.paused_at.map(|at| paused(run, at));
     let told = match run.state.as_str() {
         // A pause is all that it waits for.
@@ -257,17 +264,21 @@ pub(crate) fn list(runs: &[RunRow]) -> String {
             .agent_version
             .map(|version| format!(" v{version}"))
             .unwrap_or_default();
-        rows.add_row(vec![
-            run.id.to_string(),
-            format!("{}{waiting}{}", run.state, if is_paused { ", paused" } else { "" }),
-            format!("{}{version}", run.agent.as_deref().unwrap_or(&run.kind)),
-            instant(run.created_at),
-            run.ended_at
-                .map(|ended| duration(ended - run.created_at))
-                .unwrap_or_default(),
-            run.worker.clone().unwrap_or_default(),
-            short(&run.requester, 40),
-        ]);
+        rows.add_row(
+            [
+                run.id.to_string(),
+                format!("{}{waiting}{}", run.state, if is_paused { ", paused" } else { "" }),
+                format!("{}{version}", run.agent.as_deref().unwrap_or(&run.kind)),
+                instant(run.created_at),
+                run.ended_at
+                    .map(|ended| duration(ended - run.created_at))
+                    .unwrap_or_default(),
+                run.worker.clone().unwrap_or_default(),
+                short(&run.requester, 40),
+            ]
+            .iter()
+            .map(|cell| in_line(cell)),
+        );
     }
     trimmed(&rows)
 }

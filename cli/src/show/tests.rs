@@ -102,3 +102,14 @@ fn an_error_without_a_message_is_its_code() {
     );
     assert_eq!(error_text(&json!("odd")), "\"odd\"");
 }
+
+#[test]
+fn what_steers_a_terminal_is_shown_and_not_obeyed() {
+    assert_eq!(
+        in_line("me\r\nroot\u{1b}[2K\u{202e}"),
+        "me\\r\\nroot\\u{1b}[2K\\u{202e}"
+    );
+    assert_eq!(plain("one\r\ntwo\tthree\rfour\u{9b}"), "one\ntwo\tthree\\rfour\\u{9b}");
+    assert_eq!(short("a \u{7} b", 10), "a \\u{7} b");
+    assert_eq!(in_line("näher — 日本"), "näher — 日本");
+}

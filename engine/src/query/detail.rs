@@ -1,9 +1,9 @@
 //! One run, told whole.
 
+use super::Shown;
 use crate::{Engine, EngineError, Fence, RunId};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
@@ -99,10 +99,10 @@ pub struct AttemptRow {
     pub worker: Option<String>,
     pub started_at: Option<DateTime<Utc>>,
     pub attempt_ended_at: Option<DateTime<Utc>>,
-    pub error: Option<Json<Value>>,
-    pub evidence: Option<Json<Value>>,
-    pub result: Option<Json<Value>>,
-    pub step_error: Option<Json<Value>>,
+    pub error: Option<Shown>,
+    pub evidence: Option<Shown>,
+    pub result: Option<Shown>,
+    pub step_error: Option<Shown>,
     /// Whether the step's state speaks of this attempt.
     pub is_last: bool,
 }
@@ -116,7 +116,7 @@ pub struct EventRow {
     pub kind: String,
     pub step_seq: Option<i32>,
     pub worker: Option<String>,
-    pub data: Option<Json<Value>>,
+    pub data: Option<Shown>,
 }
 
 /// A recorded fact of one of many followed runs; its data as the database wrote it.
@@ -141,7 +141,7 @@ pub struct MessageRow {
     pub tool: Option<String>,
     pub is_error: bool,
     pub text: Option<String>,
-    pub content: Option<Json<Value>>,
+    pub content: Option<Shown>,
     pub step_seq: Option<i32>,
 }
 

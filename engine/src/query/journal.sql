@@ -4,9 +4,9 @@ select
     step.effect as "effect!", step.key as "key!", step.maybe_applied as "maybe_applied!", step.replaces_seq,
     step.due_at, step.created_at as "created_at!", step.ended_at,
     coalesce(attempt.attempt, 0) as "attempt!", attempt.worker as "worker?", attempt.started_at as "started_at?",
-    attempt.ended_at as "attempt_ended_at?", attempt.error as "error?: Json<serde_json::Value>",
-    attempt.evidence as "evidence?: Json<serde_json::Value>", step.result as "result: Json<serde_json::Value>",
-    step.error as "step_error: Json<serde_json::Value>",
+    attempt.ended_at as "attempt_ended_at?", attempt.error as "error?: Shown",
+    attempt.evidence as "evidence?: Shown", step.result as "result: Shown",
+    step.error as "step_error: Shown",
     coalesce(attempt.attempt = step.attempts or step.attempts = 0, true) as "is_last!"
 from longhaul_audit.step
 left join longhaul_audit.attempt on attempt.run_id = step.run_id and attempt.step_seq = step.seq

@@ -1,7 +1,7 @@
 //! The client verbs: thin calls of the SQL functions that applications call too.
 
 use crate::{Engine, EngineError, RunId, limits, payload};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use std::collections::BTreeMap;
 
 /// A run to start.
@@ -54,6 +54,18 @@ impl StartRun {
         payload::check("input", &self.input, limits::INPUT_BYTES_MAX)?;
         if let Some(history) = &self.history {
             payload::check("history", history, limits::CONTENT_BYTES_MAX)?;
+        }
+        // Postgres could not even be sent some of what chrono holds.
+        let times = [self.due_at, self.deadline_at];
+        if times
+            .into_iter()
+            .flatten()
+            .any(|time| !(2000..=9999).contains(&time.year()))
+        {
+            return Err(EngineError::refused(
+                "invalid_time",
+                "a time lies between the years 2000 and 9999",
+            ));
         }
         let names = [
             Some(&self.agent),

@@ -6,6 +6,7 @@ with ended as (
         result    = $5::text::json,
         error     = $6::text::json,
         worker_id = null,
+        paused_at = null,
         ended_at  = coalesce($8::timestamptz, now()),
         event_seq = $3 + 1
     where run.id = $1

@@ -20,13 +20,15 @@ with holder as (
         event_seq   = $3 + 1
     from holder
     where run.id = holder.id
-    returning run.id, run.paused_by, run.pause_reason
+    returning run.id, run.paused_at, run.paused_by, run.pause_reason
 )
 insert into longhaul.event (run_id, seq, kind, worker_id, fence, at, data)
 select
-    released.id, $3 + 1, case when $5 = 'paused' then 'run.paused' else 'run.released' end, $4, $2,
-    coalesce($6::timestamptz, now()),
-    case when $5 = 'paused' then json_build_object('by', released.paused_by, 'reason', released.pause_reason)
+    released.id, $3 + 1,
+    case when $5 = 'paused' and released.paused_at is not null then 'run.paused' else 'run.released' end,
+    $4, $2, coalesce($6::timestamptz, now()),
+    case when $5 = 'paused' and released.paused_at is not null
+         then json_build_object('by', released.paused_by, 'reason', released.pause_reason)
          else json_build_object('why', $5::text) end
 from released
 returning event.seq

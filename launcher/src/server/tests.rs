@@ -226,3 +226,41 @@ fn a_server_goes_away_with_a_launcher_that_was_killed() {
         "its folder {dir} was left behind"
     );
 }
+
+#[test]
+fn a_new_durable_folder_reaches_the_disk_while_its_server_serves() {
+    if !have_binaries() {
+        return;
+    }
+    let dir = temporary_dir().unwrap();
+    let server = Server::start(options(dir.path(), Durability::Durable)).unwrap();
+    assert!(wait_until(SECONDS, || !server.home.is_unsynced()));
+    drop(server);
+
+    // What was cut short is done at the next start.
+    let mark = dir.path().join("postgres/data.unsynced");
+    fs::write(&mark, "").unwrap();
+    let _server = Server::start(options(dir.path(), Durability::Durable)).unwrap();
+    assert!(wait_until(SECONDS, || !mark.exists()));
+}
+
+#[test]
+fn a_data_folder_that_is_not_whole_is_told_before_a_server_is_started() {
+    if !have_binaries() {
+        return;
+    }
+    let dir = temporary_dir().unwrap();
+    drop(Server::start(options(dir.path(), Durability::Fast)).unwrap());
+    fs::remove_file(dir.path().join("postgres/data/global/pg_control")).unwrap();
+    let error = Server::start(options(dir.path(), Durability::Fast)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LauncherError::Damaged {
+                missing: "global/pg_control",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}

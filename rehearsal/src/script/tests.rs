@@ -152,3 +152,42 @@ fn the_script_of_the_demo_can_be_played() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/refund-desk/rehearsal.toml");
     Script::read(std::path::Path::new(path)).unwrap();
 }
+
+/// The keys that a table may have, as the reader itself names them when it meets one that it does not know.
+fn keys_beside(unknown: &str) -> Vec<String> {
+    let told = Script::from_toml(unknown).unwrap_err().to_string();
+    let (_, expected) = told
+        .split_once("expected")
+        .expect("the mistake names what was expected");
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_on_scripts_names_every_key_and_its_example_can_be_played() {
+    let page = include_str!("../../../docs/rehearsal.md");
+    for example in page.split("```toml\n").skip(1) {
+        let (example, _) = example.split_once("```").expect("a block ends");
+        Script::from_toml(example).expect("an example can be played");
+    }
+
+    for table in [
+        "",
+        "when.",
+        "answer.",
+        "answer.usage.",
+        "answer.error.",
+        "answer.error_event.",
+    ] {
+        let keys = keys_beside(&format!("[[rule]]\n{table}nonsense = 1\n"));
+        assert!(!keys.is_empty(), "{table}");
+        for key in keys {
+            assert!(page.contains(&format!("`{key}`")), "{table}{key} is not on the page");
+        }
+    }
+    for key in keys_beside("[[rule]]\nanswer.calls = [{ name = \"a\", nonsense = 1 }]\n") {
+        assert!(
+            page.contains(&format!("| `{key}` |")),
+            "answer.calls.{key} is not on the page"
+        );
+    }
+}

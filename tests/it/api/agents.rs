@@ -98,6 +98,14 @@ async fn what_is_no_agent_file_is_refused() {
     );
     refused(&door.get("/v1/agents/nobody").await, 404, "no_such_agent");
     refused(&door.get("/v1/agents/no%00body").await, 400, "bad_id");
+    let odd = door.get("/v1/agents/%ff").await;
+    refused(&odd, 400, "bad_id");
+    assert_eq!(odd.1["detail"], "a name in the path is not UTF-8 text");
+    let dry = door
+        .request(Method::POST, "/v1/agents?dry=1")
+        .header("Content-Type", "text/plain")
+        .body(GREETER);
+    refused(&told(dry).await, 400, "unknown_parameter");
     refused(&door.get("/v1/agents/nobody/versions").await, 404, "no_such_agent");
     refused(
         &door.get("/v1/agents/greeter/versions/7").await,

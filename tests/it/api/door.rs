@@ -113,7 +113,14 @@ async fn health_and_pages_are_open_and_load_nothing_from_elsewhere() {
     let document: Value = serde_json::from_str(&page("/openapi.json").await).expect("JSON");
     assert!(document["openapi"].as_str().expect("a version").starts_with("3.1"));
     assert_eq!(document["info"]["title"], "Longhaul");
-    for path in ["/docs", "/docs/errors/bad_cursor", "/"] {
+    for path in [
+        "/docs",
+        "/docs/errors",
+        "/docs/errors/bad_cursor",
+        "/docs/errors/usage",
+        "/docs/errors/steps",
+        "/",
+    ] {
         let html = page(path).await;
         assert!(
             !html.contains("<script") && !html.contains("src=") && !html.contains("http://"),
@@ -124,6 +131,14 @@ async fn health_and_pages_are_open_and_load_nothing_from_elsewhere() {
     for path in document["paths"].as_object().expect("paths").keys() {
         assert!(reference.contains(path.as_str()), "the page tells of {path}");
     }
+    let place = |part: &str| reference.find(part).unwrap_or_else(|| panic!("the page has no {part}"));
+    assert!(
+        place("Authorization: Bearer") < place("<nav>"),
+        "how to get in comes first"
+    );
+    assert!(place("GET /v1/runs<") < place("GET /v1/agents<") && place("GET /v1/agents<") < place("GET /healthz<"));
+    place("<a href=\"/docs/errors/no_such_agent\"><code>no_such_agent</code></a>");
+    place("initial-scale=1");
     refused(
         &told(door.without_token(Method::GET, "/docs/errors/nonsense")).await,
         404,
@@ -175,6 +190,12 @@ async fn bodies_are_bounded_and_of_the_right_type() {
 
     refused(&large, 413, "body_too_large");
     refused(&plain, 415, "unsupported_media_type");
+    let packed = door
+        .request(Method::POST, &path)
+        .header("Content-Type", "application/json")
+        .header("Content-Encoding", "gzip")
+        .body(vec![0x1f, 0x8b, 8, 0]);
+    refused(&told(packed).await, 415, "unsupported_media_type");
     refused(&told(broken).await, 400, "malformed_json");
     refused(&told(endless).await, 413, "body_too_large");
     assert_eq!(door.get(&format!("/v1/runs/{run}")).await.1["paused"], Value::Null);
@@ -205,6 +226,69 @@ async fn connections_are_bounded_and_slow_heads_are_not_waited_for() {
 
     second.read_exact(&mut answer).await.expect("its turn");
     assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_head_that_is_not_whole() {
+    let (world, _) = world().await;
+    let grace = Duration::from_secs(60);
+    let door = HttpDoor::open_with(&world.database.url, |options| options.limits.stop_grace = grace).await;
+    let address = door.url.trim_start_matches("http://").to_owned();
+    let mut fresh = TcpStream::connect(&address).await.expect("a connection");
+    fresh.write_all(b"GET /healthz HTTP/1.1\r\nHo").await.expect("sent");
+    let mut used = TcpStream::connect(&address).await.expect("a connection");
+    used.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he")
+        .await
+        .expect("sent");
+    let mut answer = [0; 12];
+    used.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+
+    let stopping = tokio::time::timeout(Duration::from_secs(10), door.stop()).await;
+
+    assert!(stopping.is_ok(), "it stops long before its grace is over");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_body_that_is_on_its_way() {
+    let (_world, door) = world().await;
+    let run = super::start(&door).await;
+    let address = door.url.trim_start_matches("http://").to_owned();
+    let mut sender = TcpStream::connect(&address).await.expect("a connection");
+    let head = format!(
+        "POST /v1/runs/{run}/pause HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{"
+    );
+    sender.write_all(head.as_bytes()).await.expect("sent");
+    // Nothing tells that the head was taken: what follows has to hold either way, and is about the body only so.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    let stopping = tokio::spawn(door.stop());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    sender.write_all(b"}").await.expect("sent");
+    let mut answer = [0; 12];
+    sender.read_exact(&mut answer).await.expect("an answer");
+
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    stopping.await.expect("it stops");
+}
+
+#[tokio::test]
+async fn json_answers_end_their_line_and_tell_their_length() {
+    let (_world, door) = world().await;
+    for path in [
+        "/healthz",
+        "/openapi.json",
+        "/v1/agents",
+        "/v1/agents/greeter",
+        "/v1/nothing",
+    ] {
+        let response = door.request(Method::GET, path).send().await.expect("an answer");
+        let length = response.headers()["content-length"].to_str().expect("text").to_owned();
+        let text = response.text().await.expect("text");
+        assert!(text.ends_with("}\n"), "{path}: {text}");
+        assert_eq!(length, text.len().to_string(), "{path}");
+    }
 }
 
 #[tokio::test]

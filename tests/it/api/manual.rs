@@ -34,8 +34,25 @@ async fn the_commands_of_the_manual_work() {
         String::from_utf8_lossy(&output.stderr).into_owned(),
     );
     assert!(output.status.success(), "{told}\n{complained}");
-    for expected in ["\"created\":true", "Good day.", "event: run.started", "event: end"] {
+    for expected in [
+        "\"created\":true",
+        "Good day.",
+        "\"reason\":\"a look at the cause\"",
+        "\"state\":\"cancelled\"",
+        "event: run.started",
+        "event: end",
+    ] {
         assert!(told.contains(expected), "no {expected} in:\n{told}\n{complained}");
     }
+    assert!(!told.contains("/docs/errors/"), "no command is refused:\n{told}");
     worker.drain().await;
+}
+
+#[test]
+fn the_manual_names_the_address_that_the_server_takes() {
+    let manual = workspace_file("docs/http.md");
+    let arguments = workspace_file("cli/src/args/serving.rs");
+
+    assert!(arguments.contains("default_value = \"127.0.0.1:7700\""));
+    assert!(manual.contains("${LONGHAUL:-http://127.0.0.1:7700}"));
 }

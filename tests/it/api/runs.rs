@@ -4,6 +4,7 @@ use super::{GREETER, id, refused, start, world};
 use longhaul_tests::http_door::{HttpDoor, told};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 use worker::Functions;
 
 #[tokio::test]
@@ -25,6 +26,28 @@ async fn a_run_is_started_once_per_key() {
     assert_eq!((again.0.as_u16(), &again.1["created"]), (200, &json!(false)));
     assert_eq!(first.1["id"], again.1["id"]);
     refused(&other, 409, "key_reused");
+}
+
+#[tokio::test]
+async fn two_keys_of_one_request_are_refused_unless_they_are_the_same() {
+    let (_world, door) = world().await;
+    let ask = |headers: &[&str], body: &str| {
+        let request = door.request(Method::POST, "/v1/runs");
+        let request = headers
+            .iter()
+            .fold(request, |request, key| request.header("Idempotency-Key", *key));
+        told(request.json(&json!({"agent": "greeter", "idempotency_key": body})))
+    };
+
+    let other = ask(&["a1"], "b1").await;
+    let twice = ask(&["a1", "a1"], "a1").await;
+    let (_, none) = door.get("/v1/runs").await;
+    let same = ask(&["a1"], "a1").await;
+
+    refused(&other, 400, "key_conflict");
+    refused(&twice, 400, "key_conflict");
+    assert_eq!(none["runs"], json!([]), "nothing was started");
+    assert_eq!(same.0, 201);
 }
 
 #[tokio::test]
@@ -79,6 +102,26 @@ async fn a_run_says_whether_a_live_worker_can_drive_it_and_then_what_it_did() {
     assert_eq!(transcript["messages"][0]["role"], "user");
     assert_eq!(rest["messages"][0]["text"], "Good day.");
     assert_eq!(rest["next_cursor"], Value::Null);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_callers_deadline_ends_the_run_and_is_named() {
+    let (world, door) = world().await;
+    let earlier = start(&door).await;
+    let created_at = world.engine.run_detail(earlier).await.expect("a run").created_at;
+    let new = json!({"agent": "greeter", "deadline_at": created_at + chrono::TimeDelta::seconds(2)});
+    let run = id(&door.post("/v1/runs", &new).await.1);
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let worker = world.worker(world.config("worker A"), Functions::new());
+    world.settled(run).await;
+
+    let (_, shown) = door.get(&format!("/v1/runs/{run}")).await;
+
+    assert_eq!(shown["state"], "failed");
+    assert_eq!(shown["error"]["code"], "deadline_exceeded");
+    let suggestion = shown["error"]["suggestion"].as_str().expect("words");
+    assert!(suggestion.contains("deadline_at"), "{suggestion}");
     worker.drain().await;
 }
 
@@ -206,6 +249,7 @@ async fn a_run_is_paused_resumed_and_cancelled_with_reasons() {
     let paused = ask("pause", "a look at the cause").await;
     let resumed = ask("resume", "found").await;
     let not_paused = ask("resume", "again").await;
+    let positional = door.post(&format!("/v1/runs/{run}/pause"), &json!(["why"])).await;
     let cancelled = told(door.request(Method::POST, &format!("/v1/runs/{run}/cancel"))).await;
     let too_late = ask("pause", "too late").await;
 
@@ -214,6 +258,7 @@ async fn a_run_is_paused_resumed_and_cancelled_with_reasons() {
     assert_eq!(paused.1["waits_for"], "somebody to resume it: it was paused by api");
     assert_eq!((resumed.0.as_u16(), &resumed.1["paused"]), (200, &Value::Null));
     refused(&not_paused, 409, "not_resumable");
+    refused(&positional, 422, "invalid_body");
     assert_eq!(
         (cancelled.0.as_u16(), &cancelled.1["state"]),
         (200, &json!("cancelled"))
@@ -258,6 +303,14 @@ async fn all_are_refused(refusals: &[(&str, u16, &str)]) {
 async fn a_body_that_is_not_a_run_is_refused() {
     all_are_refused(&[
         (r#"{"agent": "nobody"}"#, 404, "no_such_agent"),
+        (r#"{"agent": ""}"#, 422, "invalid_name"),
+        (
+            r#"["greeter", {"x": 1}, null, null, null, null, null, null, null, null]"#,
+            422,
+            "invalid_body",
+        ),
+        (r#"{"agent": "greeter", "agent": "greeter"}"#, 422, "invalid_body"),
+        (r#"{"agent": "greeter", "due_at": "soon"}"#, 422, "invalid_body"),
         (r#"{"agent": "greeter", "colour": "red"}"#, 422, "unknown_field"),
         (r#"{"input": {}}"#, 422, "invalid_body"),
         (r#"{"agent": 7}"#, 422, "invalid_body"),
@@ -266,6 +319,88 @@ async fn a_body_that_is_not_a_run_is_refused() {
         ("", 400, "malformed_json"),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_batch_names_the_run_and_the_field() {
+    let (_world, door) = world().await;
+    let good = json!({"agent": "greeter"});
+    for (run, code, detail) in [
+        (
+            json!([{"agent": "greeter"}]),
+            "invalid_body",
+            "runs[1]: the body: expected an object, found an array",
+        ),
+        (
+            json!({"agent": 7}),
+            "invalid_body",
+            "runs[1]: agent: expected text, found 7",
+        ),
+        (json!({}), "invalid_body", "runs[1]: agent is missing"),
+        (
+            json!({"agent": "greeter", "priority": "high"}),
+            "invalid_body",
+            "runs[1]: priority: expected a whole number",
+        ),
+        (
+            json!({"agent": "greeter", "due_at": "soon"}),
+            "invalid_body",
+            "runs[1]: due_at: expected an instant such as",
+        ),
+        (
+            json!({"agent": "greeter", "colour": 1}),
+            "unknown_field",
+            "runs[1]: there is no field \"colour\" here",
+        ),
+        (
+            json!({"agent": "greeter", "history": 1}),
+            "invalid_history",
+            "runs[1]: ",
+        ),
+    ] {
+        let refusal = door.post("/v1/runs/batch", &json!({"runs": [good, run]})).await;
+        refused(&refusal, 422, code);
+        assert_eq!(refusal.1["item"], 1, "{}", refusal.1);
+        let told = refusal.1["detail"].as_str().expect("text");
+        assert!(
+            told.starts_with(detail) && told.ends_with("; nothing was started"),
+            "{told}"
+        );
+    }
+    for body in [
+        json!([[{"agent": "greeter"}]]),
+        json!({"runs": {"agent": "greeter"}}),
+        json!({"runs": null}),
+    ] {
+        let refusal = door.post("/v1/runs/batch", &body).await;
+        refused(&refusal, 422, "invalid_body");
+    }
+    assert_eq!(door.get("/v1/runs").await.1["runs"], json!([]), "nothing was started");
+}
+
+#[tokio::test]
+async fn a_start_takes_no_parameters() {
+    let (_world, door) = world().await;
+    let run = json!({"agent": "greeter"});
+
+    let one = door.post("/v1/runs?dry=1", &run).await;
+    let many = door.post("/v1/runs/batch?dry=1", &json!({ "runs": [run] })).await;
+
+    refused(&one, 400, "unknown_parameter");
+    refused(&many, 400, "unknown_parameter");
+    assert_eq!(door.get("/v1/runs").await.1["runs"], json!([]), "nothing was started");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_there_is_told_alike_everywhere() {
+    let (_world, door) = world().await;
+
+    let looked = door.get("/v1/agents/nobody").await;
+    let started = door.post("/v1/runs", &json!({"agent": "nobody"})).await;
+
+    refused(&looked, 404, "no_such_agent");
+    refused(&started, 404, "no_such_agent");
+    assert_eq!(looked.1["hint"], started.1["hint"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::{Bench, agent, answering, calling, failure, function, request, results, told};
 use engine::StartRun;
 use longhaul_tests::world::World;
+use rehearsal::Script;
 use serde_json::json;
 use std::collections::BTreeSet;
 use worker::Functions;
@@ -42,6 +43,29 @@ async fn an_invalid_input_goes_back_to_the_model_and_the_run_goes_on() {
             ("succeeded", 1)
         ]
     );
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_call_with_the_id_of_an_earlier_one_is_not_made() {
+    let script = r#"
+[[rule]]
+when.turn = 1
+answer.calls = [{ id = "toolu_1", name = "note", input = { text = "first" } }]
+
+[[rule]]
+answer.calls = [{ id = "toolu_1", name = "note", input = { text = "second" } }]
+"#;
+    let world = World::new(Script::from_toml(script).unwrap()).await;
+    world.apply(&agent(&function("note", "at_most_once"))).await;
+    let bench = Bench::new();
+    let run = world.start("helper", &json!("hello")).await;
+    let worker = world.worker(world.config("worker A"), bench.functions());
+
+    let ended = world.settled(run).await;
+
+    assert_eq!(failure(&ended), "malformed_reply");
+    assert_eq!(bench.words(), ["first"]);
     worker.drain().await;
 }
 

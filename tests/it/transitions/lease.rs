@@ -239,6 +239,9 @@ async fn giving_a_run_back_is_no_crash_but_a_broken_driver_is() {
         let held = stage.claimed().await;
         let now = stage.now().await;
         let engine = stage.engine.with_clock(Clock::fixed(now));
+        if why == Release::Paused {
+            engine.pause_run(held.claim.run, None, None).await.unwrap();
+        }
 
         assert!(engine.release_run(&held.claim, held.event_seq, why).await.unwrap());
 

@@ -11,6 +11,8 @@ use endpoint::{Act, Endpoint, answer, perform, write};
 
 /// Far more than any test takes; where it ends a test, something hangs.
 const LONG: Duration = Duration::from_secs(20);
+/// When every attempt of these tests begins.
+const NOON: &str = "1998-11-20T12:00:00Z";
 const SHORT: Duration = Duration::from_millis(80);
 
 const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nrequest-id: req_1\r\n\
@@ -61,7 +63,7 @@ fn call(model: &Model, timeout: Duration, idle_timeout: Duration) -> ModelCall<'
     ModelCall {
         timeout,
         idle_timeout,
-        ..ModelCall::new(BODY, model, timeout)
+        ..ModelCall::new(BODY, model, timeout, NOON.parse().unwrap())
     }
 }
 
@@ -384,14 +386,16 @@ async fn a_pause_is_told_with_the_error() {
 }
 
 #[tokio::test]
-async fn a_date_to_wait_for_is_counted_from_the_answers_own_date() {
-    let headers = "date: Fri, 20 Nov 1998 10:00:00 GMT\r\nretry-after: Fri, 20 Nov 1998 10:02:00 GMT\r\n";
-    let endpoint = Endpoint::new(vec![answer("529 Overloaded", headers, "")]).await;
-
-    let (error, retry_after) = not_applied(endpoint.call().await);
-
-    assert_eq!(error.class, ErrorClass::Overloaded);
-    assert_eq!(retry_after, Some(Duration::from_secs(120)));
+async fn a_date_to_wait_for_is_counted_from_the_answers_own_date_or_from_the_attempts_begin() {
+    for headers in [
+        "date: Fri, 20 Nov 1998 10:00:00 GMT\r\nretry-after: Fri, 20 Nov 1998 10:02:00 GMT\r\n",
+        "retry-after: Fri, 20 Nov 1998 12:02:00 GMT\r\n",
+    ] {
+        let endpoint = Endpoint::new(vec![answer("529 Overloaded", headers, "")]).await;
+        let (error, retry_after) = not_applied(endpoint.call().await);
+        assert_eq!(error.class, ErrorClass::Overloaded);
+        assert_eq!(retry_after, Some(Duration::from_secs(120)), "{headers}");
+    }
 }
 
 #[tokio::test]

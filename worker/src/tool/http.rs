@@ -132,7 +132,7 @@ pub(super) async fn call(
             evidence: evidence(&target, &limit),
         },
         Some(Ok(response)) => {
-            let head = Head::of(&response);
+            let head = Head::of(&response, call.now);
             let body = read(response, &mut limit).await;
             let mut evidence = evidence(&target, &limit);
             reply::add_evidence(&mut evidence, &head, &body, &target.secrets);

@@ -5,6 +5,7 @@ use agent::definition::{CommandTool, FunctionTool, HttpTool, OnError, RetryPolic
 use agent::effect::Effect;
 use agent::tool::ToolRequest;
 use agent::{AttemptOutcome, StepError, ToolOutcome};
+use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,11 @@ pub(super) const AMPLE: Duration = Duration::from_secs(30);
 
 /// Short enough to wait for.
 pub(super) const BRIEF: Duration = Duration::from_millis(250);
+
+/// When every attempt of these tests begins.
+pub(super) fn noon() -> DateTime<Utc> {
+    "2015-10-21T12:00:00Z".parse().unwrap()
+}
 
 /// One tool and the box that calls it.
 pub(super) struct Scene {
@@ -153,6 +159,7 @@ impl Scene {
             key: KEY,
             attempt: 2,
             timeout: self.timeout,
+            now: noon(),
             context: CallContext {
                 run: "run-1".into(),
                 step: 7,

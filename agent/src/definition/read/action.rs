@@ -130,6 +130,11 @@ fn check_url(report: &mut Report<'_>, path: &Path, url: &str, schema: Option<&Va
         Err(found) => {
             let expected = "a URL whose fields stand behind the host, such as https://host/orders/{order_id}";
             report.mistake(path, found, expected);
+            for part in template::parse(url).unwrap_or_default() {
+                if let Part::Field(field) = part {
+                    check_field(report, path, &field, schema);
+                }
+            }
         }
     }
 }
@@ -278,6 +283,13 @@ fn read_exit_codes(report: &mut Report<'_>, form: &Form<'_>, key: &str) -> Optio
 fn check_field(report: &mut Report<'_>, path: &Path, field: &str, schema: Option<&Value>) {
     // A schema that could not be read has been reported.
     let Some(schema) = schema else { return };
+    // Nor is anything said of parts that have another shape than they should: that has been reported too.
+    if schema
+        .get("properties")
+        .is_some_and(|properties| !properties.is_object())
+    {
+        return;
+    }
     let Some(property) = schema
         .pointer("/properties")
         .and_then(|properties| properties.get(field))
@@ -294,11 +306,11 @@ fn check_field(report: &mut Report<'_>, path: &Path, field: &str, schema: Option
         };
         return report.mistake(path, format!("{{{field}}}"), expected);
     };
-    let is_required = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|name| name == field);
+    let is_required = match schema.get("required") {
+        Some(Value::Array(names)) => names.iter().any(|name| name == field),
+        Some(_) => true,
+        None => false,
+    };
     if !is_required && property.get("default").is_none() {
         let expected = format!("{field} among the input's required properties, or a default for it");
         report.mistake(path, format!("{{{field}}}, which may be missing"), expected);

@@ -65,7 +65,11 @@ impl<'t> Form<'t> {
         let value = self.value(key)?;
         let text = value.as_str().filter(|text| !text.trim().is_empty());
         if text.is_none() {
-            report.mistake(&self.at(key), shown(value), "text");
+            let expected = match value.as_str() {
+                Some(_) => "text that is not empty",
+                None => "text",
+            };
+            report.mistake(&self.at(key), shown(value), expected);
         }
         text.map(str::to_owned)
     }

@@ -5,13 +5,20 @@ use super::form::Form;
 use super::report::{Path, Report, quote, shown};
 use super::subschema::each_subschema;
 use crate::tool::check::{DEPTH_MAX, build, violation};
-use serde_json::{Map, Value};
+use jsonschema::draft202012;
+use serde_json::{Map, Value, json};
 use toml::de::{DeFloat, DeInteger, DeValue};
+
+const A_SCHEMA: &str = "a JSON Schema of draft 2020-12";
+
+/// Keywords that point to another schema.
+const REFERENCES: [&str; 2] = ["$ref", "$dynamicRef"];
 
 /// What `$schema` may say.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// The schema, checked as far as it can be; `None` where there is none or nothing came of it.
+/// The schema, checked as far as it can be; `None` where there is none or nothing came of it. One with mistakes comes
+/// back too: what else the tool says is judged by it, and nothing is applied.
 pub(super) fn read_schema(report: &mut Report<'_>, form: &Form<'_>, kind: Option<Kind>) -> Option<Value> {
     let path = form.at("input");
     let schema = match form.value("input") {
@@ -33,18 +40,23 @@ pub(super) fn read_schema(report: &mut Report<'_>, form: &Form<'_>, kind: Option
             return None;
         }
     };
-    let is_sound = check_own_rules(report, &path, &schema);
-    (is_sound && compiles(report, &path, &schema)).then_some(schema)
+    let keeps_rules = check_own_rules(report, &path, &schema);
+    if check_keywords(report, &path, &schema) && keeps_rules {
+        check_compiles(report, &path, &schema);
+    }
+    check_defaults(report, &path, &schema);
+    Some(schema)
 }
 
 fn from_json(report: &mut Report<'_>, path: &Path, text: &str) -> Option<Value> {
+    // Before it is read: a parser that gives up on depth would call it no JSON.
+    if depth(text) > DEPTH_MAX {
+        too_deep(report, path);
+        return None;
+    }
     match serde_json::from_str::<Value>(text) {
         Ok(schema) if !schema.is_object() => {
             report.mistake(path, "JSON that is no object", "a JSON Schema of type object");
-            None
-        }
-        Ok(schema) if depth(&schema) > DEPTH_MAX => {
-            too_deep(report, path);
             None
         }
         Ok(schema) if holds_nul(&schema) => {
@@ -75,17 +87,21 @@ fn from_toml(report: &mut Report<'_>, path: &Path, value: &DeValue<'_>, depth: u
         }
         DeValue::Array(items) => {
             let items = items.iter().enumerate();
-            items
+            // All are read before one that could not be ends it: each tells its own mistake.
+            let read: Vec<Option<Value>> = items
                 .map(|(index, item)| from_toml(report, &path.index(index), item.get_ref(), depth + 1))
-                .collect()
+                .collect();
+            read.into_iter().collect()
         }
         DeValue::Table(table) => {
-            let mut fields = Map::new();
-            for (key, value) in table {
-                let value = from_toml(report, &path.key(key.get_ref()), value.get_ref(), depth + 1)?;
-                fields.insert(key.get_ref().to_string(), value);
-            }
-            Some(Value::Object(fields))
+            let read: Vec<Option<(String, Value)>> = table
+                .iter()
+                .map(|(key, value)| {
+                    let value = from_toml(report, &path.key(key.get_ref()), value.get_ref(), depth + 1)?;
+                    Some((key.get_ref().to_string(), value))
+                })
+                .collect();
+            read.into_iter().collect::<Option<Map<_, _>>>().map(Value::Object)
         }
     }
 }
@@ -114,12 +130,23 @@ fn too_deep(report: &mut Report<'_>, path: &Path) {
     );
 }
 
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+/// The deepest nesting of brackets outside strings.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
     }
+    deepest
 }
 
 fn holds_nul(value: &Value) -> bool {
@@ -157,7 +184,7 @@ fn check_own_rules(report: &mut Report<'_>, path: &Path, schema: &Value) -> bool
         if let Some(draft) = inner.get("$schema").filter(|draft| *draft != DRAFT) {
             refuse(&path.pointer(pointer).key("$schema"), draft.to_string(), DRAFT);
         }
-        for keyword in ["$ref", "$dynamicRef"] {
+        for keyword in REFERENCES {
             if let Some(target) = inner
                 .get(keyword)
                 .and_then(Value::as_str)
@@ -171,13 +198,77 @@ fn check_own_rules(report: &mut Report<'_>, path: &Path, schema: &Value) -> bool
     is_sound
 }
 
-fn compiles(report: &mut Report<'_>, path: &Path, schema: &Value) -> bool {
+/// Everything in it that is no JSON Schema. What only compiling finds comes last, since that ends at its first find.
+fn check_keywords(report: &mut Report<'_>, path: &Path, schema: &Value) -> bool {
+    let mut broken: Vec<String> = Vec::new();
+    // A pointer counts from the part that has an id of its own; the compiler knows which that is.
+    let mut holds_ids = false;
+    each_subschema(schema, "", &mut |pointer, inner| {
+        holds_ids |= !pointer.is_empty() && inner.get("$id").is_some()
+    });
+    for error in draft202012::meta::validator().iter_errors(schema) {
+        let pointer = error.instance_path().as_str().to_owned();
+        report.mistake(&path.pointer(&pointer), violation(&error), A_SCHEMA);
+        broken.push(pointer);
+    }
+    each_subschema(schema, "", &mut |pointer, inner| {
+        for place in bad_patterns(pointer, inner) {
+            if !broken.contains(&place) {
+                report.mistake(&path.pointer(&place), "no regular expression", A_SCHEMA);
+                broken.push(place);
+            }
+        }
+        for keyword in REFERENCES {
+            let target = inner.get(keyword).and_then(Value::as_str);
+            if let Some(target) = target.filter(|target| !holds_ids && leads_nowhere(schema, target)) {
+                let place = format!("{pointer}/{keyword}");
+                let found = format!("{}, which is not in the schema", quote(target));
+                report.mistake(
+                    &path.pointer(&place),
+                    found,
+                    "a reference to a part of it, such as #/$defs/address",
+                );
+                broken.push(place);
+            }
+        }
+    });
+    broken.is_empty()
+}
+
+/// Patterns that do not compile. Each is tried alone, so that none hides another.
+fn bad_patterns(pointer: &str, schema: &Value) -> Vec<String> {
+    let compiles = |pattern: &str| build(&json!({ "pattern": pattern })).is_ok();
+    let own = schema.get("pattern").and_then(Value::as_str);
+    let own = own
+        .filter(|pattern| !compiles(pattern))
+        .map(|_| format!("{pointer}/pattern"));
+    let names = schema
+        .get("patternProperties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    let names = names.filter(|(pattern, _)| !compiles(pattern)).map(|(pattern, _)| {
+        let name = pattern.replace('~', "~0").replace('/', "~1");
+        format!("{pointer}/patternProperties/{name}")
+    });
+    own.into_iter().chain(names).collect()
+}
+
+/// Of references by pointer only: what an anchor names is found by compiling.
+fn leads_nowhere(schema: &Value, target: &str) -> bool {
+    let pointer = target.strip_prefix('#').filter(|pointer| pointer.starts_with('/'));
+    // A pointer in a reference may be percent-encoded, and then it is left to the compiler too.
+    pointer.is_some_and(|pointer| !pointer.contains('%') && schema.pointer(pointer).is_none())
+}
+
+fn check_compiles(report: &mut Report<'_>, path: &Path, schema: &Value) {
     if let Err(error) = build(schema) {
         let place = path.pointer(error.instance_path().as_str());
-        report.mistake(&place, violation(&error), "a JSON Schema of draft 2020-12");
-        return false;
+        report.mistake(&place, violation(&error), A_SCHEMA);
     }
-    let mut fits = true;
+}
+
+fn check_defaults(report: &mut Report<'_>, path: &Path, schema: &Value) {
     each_subschema(schema, "", &mut |pointer, inner| {
         // A reference leads out of the part that is compiled here.
         if let (Some(default), false) = (inner.get("default"), holds_reference(inner))
@@ -185,7 +276,6 @@ fn compiles(report: &mut Report<'_>, path: &Path, schema: &Value) -> bool {
                 .ok()
                 .and_then(|validator| validator.validate(default).err().map(|error| error.to_string()))
         {
-            fits = false;
             report.mistake(
                 &path.pointer(pointer).key("default"),
                 error,
@@ -193,7 +283,6 @@ fn compiles(report: &mut Report<'_>, path: &Path, schema: &Value) -> bool {
             );
         }
     });
-    fits
 }
 
 fn holds_reference(schema: &Value) -> bool {

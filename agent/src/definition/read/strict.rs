@@ -87,9 +87,14 @@ fn is_recursive(schema: &Value, target: &str) -> bool {
     let mut seen: Vec<String> = Vec::new();
     let mut open = vec![target.to_owned()];
     while let Some(next) = open.pop() {
-        let Some(part) = next.strip_prefix('#').and_then(|pointer| schema.pointer(pointer)) else {
-            return true;
+        // What points out of the schema, or at nothing in it, has been reported.
+        let Some(pointer) = next.strip_prefix('#') else {
+            continue;
         };
+        if !pointer.is_empty() && !pointer.starts_with('/') {
+            return true;
+        }
+        let Some(part) = schema.pointer(pointer) else { continue };
         let mut is_cycle = false;
         each_subschema(part, "", &mut |_, inner| {
             if let Some(found) = inner.get("$ref").and_then(Value::as_str) {

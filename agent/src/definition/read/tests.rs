@@ -284,6 +284,17 @@ fn a_value_of_the_wrong_type_is_told() {
 }
 
 #[test]
+fn an_empty_text_is_told_apart_from_what_is_no_text() {
+    let told = |line: &str| mistake(&format!("{line}\n{SHORTEST}"));
+
+    assert_eq!(
+        told("system = \"\""),
+        "line 1: system: found \"\", expected text that is not empty"
+    );
+    assert_eq!(told("system = 1"), "line 1: system: found 1, expected text");
+}
+
+#[test]
 fn a_nul_character_is_refused_wherever_it_stands() {
     for line in ["system = \"a\\u0000b\"", "description = \"\\u0000\""] {
         assert!(mistake(&format!("{line}\n{SHORTEST}")).contains("U+0000"), "{line}");

@@ -2,8 +2,9 @@
 
 use super::decision;
 use crate::Effect::{AtMostOnce, Idempotent, ReadOnly};
-use crate::fixture::{answered, at, calls, journal, model, reply, text, tool_step};
+use crate::fixture::{agent, answered, at, calls, journal, model, reply, text, tool_step};
 use crate::journal::{Step, StepState};
+use crate::next_action::{Action, next_action};
 
 /// What is decided when the time of a run with these steps has just run out.
 fn at_the_end(steps: Vec<Step>) -> String {
@@ -110,4 +111,18 @@ fn once_everything_is_given_up_the_run_fails() {
     let failed = tool_step(2, (1, 0), Idempotent, StepState::Failed);
 
     assert_eq!(at_the_end(turn(&["book"], [failed])), "fail deadline_exceeded");
+}
+
+#[test]
+fn what_is_suggested_holds_for_the_agents_limit_and_for_a_callers_deadline() {
+    let mut journal = journal(Vec::new());
+    journal.deadline = Some(at(10));
+
+    let Action::Fail(error) = next_action(&agent(), &journal, at(10)) else {
+        panic!("it does not fail");
+    };
+
+    let told = error.suggestion.unwrap();
+    assert!(told.contains("deadline_at"), "{told}");
+    assert!(told.contains("limits.wall_clock_seconds"), "{told}");
 }

@@ -241,6 +241,7 @@ impl World {
         if let Err(broken) = contract::judge(&messages) {
             panic!("{broken} in {messages:#?} after {:#?}", self.log);
         }
+        assert!(contract::ids_differ(&messages), "an id comes twice: {:#?}", self.log);
         let last = messages.last().unwrap();
         let newest = self
             .answered_turns()
@@ -463,7 +464,7 @@ impl World {
         }
         let reply = self.fate.reply();
         self.log.push(format!("{:?} {}", reply.stop_reason, reply.content));
-        match turn::read(&self.agent, step.turn, &reply) {
+        match turn::accept(&self.agent, &self.journal, (step.turn, &reply)) {
             Ok(_) => step.state = StepState::Succeeded,
             Err(error) => {
                 step.state = StepState::Failed;

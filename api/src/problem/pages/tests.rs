@@ -23,3 +23,16 @@ fn the_codes_are_in_order() {
     assert!(PAGES.is_sorted_by_key(|(code, _)| code));
     assert!(page("no_such_code").is_none());
 }
+
+#[test]
+fn every_page_in_the_folder_is_served() {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors")).unwrap();
+    for file in folder {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let code = name.strip_suffix(".md").unwrap();
+        assert!(
+            page(code).is_some() || ["README", "steps"].contains(&code),
+            "{name} is not served"
+        );
+    }
+}

@@ -49,6 +49,11 @@ fn a_file_that_is_not_utf_8_says_where() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_the_text() {
+    assert_eq!(input_file(b"\xef\xbb\xbf{}").unwrap(), "{}");
+}
+
+#[test]
 fn a_file_over_the_limit_is_refused_and_not_cut() {
     let mut content = vec![b' '; INPUT_BYTES_MAX];
     content[0] = b'1';

@@ -44,3 +44,17 @@ fn a_server_that_stopped_is_not_offered_and_its_port_is_kept() {
     assert_eq!(running(folder.path()), None);
     assert_eq!(state.last_port(), Some(12345));
 }
+
+#[test]
+fn data_that_is_gone_is_not_data_that_never_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateFolder::open(folder.path()).unwrap();
+    assert_eq!(state.data(), Data::New);
+    fs::create_dir_all(folder.path().join("postgres/data")).unwrap();
+    state.write_url("postgres://me@127.0.0.1:1/db").unwrap();
+    assert_eq!(state.data(), Data::There);
+    fs::remove_dir_all(folder.path().join("postgres")).unwrap();
+    assert_eq!(state.data(), Data::Gone);
+    state.forget_url();
+    assert_eq!(state.data(), Data::Gone);
+}

@@ -25,3 +25,9 @@ fn a_message_that_fits_is_whole() {
     let told = of(&[message("1\n2\n3")], 3);
     assert!(told.ends_with("    3"), "{told}");
 }
+
+#[test]
+fn a_message_cannot_write_over_what_stands_before_it() {
+    let told = of(&[message("paid\rnot paid\u{1b}[1A")], 3);
+    assert!(told.ends_with("    paid\\rnot paid\\u{1b}[1A"), "{told}");
+}

@@ -138,3 +138,21 @@ fn a_paused_run_says_by_whom_and_is_offered_to_be_resumed() {
     assert_eq!(state(&paused), "paused at 2026-11-14T10:00:00Z by me: bank holiday");
     assert!(next(&paused).join("\n").contains("longhaul run resume"));
 }
+
+#[test]
+fn whoever_steers_a_run_writes_within_a_line() {
+    let cancelled = RunDetail {
+        requester: "me\u{1b}]0;root\u{7}".to_owned(),
+        cancel_requested_by: Some("me\rroot\nnobody".to_owned()),
+        labels: serde_json::from_value(serde_json::json!({"a": "b\nc"})).unwrap(),
+        result: Some(r#"{"answer":"paid\rnot paid"}"#.to_owned()),
+        ..run("cancelled")
+    };
+    assert_eq!(state(&cancelled), "cancelled by me\\rroot\\nnobody");
+    let head = head(&cancelled, None);
+    assert!(
+        head.contains("a=b\\nc") && head.contains("me\\u{1b}]0;root\\u{7}"),
+        "{head:?}"
+    );
+    assert!(end(&cancelled).unwrap().ends_with("  paid\\rnot paid"));
+}

@@ -131,7 +131,7 @@ impl Driver {
     fn start_model(&mut self, seq: u32, body: String) {
         let (shared, version, lease) = (Arc::clone(&self.shared), Arc::clone(&self.version), self.lease.clone());
         let own = Duration::from_secs(u64::from(version.agent.model.timeout_seconds));
-        let timeout = self.within_deadline(own);
+        let (timeout, now) = (self.within_deadline(own), self.now());
         self.in_flight.spawn(seq, Repeat::Model, async move {
             if !lease.is_live() {
                 return Report::Model(ModelAttempt {
@@ -140,7 +140,7 @@ impl Driver {
                     needs_person: false,
                 });
             }
-            let call = ModelCall::new(&body, &version.agent.model, timeout);
+            let call = ModelCall::new(&body, &version.agent.model, timeout, now);
             Report::Model(shared.models.call(call, |_| {}).await)
         });
     }
@@ -170,7 +170,7 @@ impl Driver {
             .agent
             .tool(&tool)
             .map_or(Duration::ZERO, agent::definition::Tool::timeout);
-        let timeout = self.within_deadline(own);
+        let (timeout, now) = (self.within_deadline(own), self.now());
         self.in_flight.spawn(seq, repeat, async move {
             let not_sent = |error| {
                 Report::Tool(Attempt {
@@ -194,6 +194,7 @@ impl Driver {
                 key: &key,
                 attempt,
                 timeout,
+                now,
                 context,
             };
             Report::Tool(shared.tools.call(call).await)

@@ -73,7 +73,7 @@ impl Driver {
             }
         };
         let stop_reason = reply.stop_reason.clone();
-        let read = agent::turn::read(&self.version.agent, step.turn, &reply);
+        let read = agent::turn::accept(&self.version.agent, &self.journal, (step.turn, &reply));
         step.body = StepBody::Model { reply: Some(reply) };
         let event = match read {
             Ok(_) => {

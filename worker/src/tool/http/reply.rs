@@ -7,7 +7,7 @@ use crate::tool::limit::Limit;
 use crate::tool::output::{self, Seen, Total};
 use crate::tool::secrets::Secrets;
 use agent::{AttemptOutcome, ErrorClass, StepError, ToolOutcome};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use serde_json::{Value, json};
@@ -64,12 +64,13 @@ enum Fate {
 }
 
 impl Head {
-    pub(super) fn of(response: &reqwest::Response) -> Self {
+    /// `now`: what a date is measured against where the target does not tell its own.
+    pub(super) fn of(response: &reqwest::Response, now: DateTime<Utc>) -> Self {
         let headers = response.headers();
         Self {
             status: response.status(),
             location: header(headers, LOCATION.as_str()),
-            retry_after: retry_after(headers),
+            retry_after: retry_after(headers, now),
             request_id: REQUEST_ID_HEADERS.into_iter().find_map(|name| header(headers, name)),
             content_length: response.content_length(),
         }
@@ -181,16 +182,23 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// Seconds, or a date. A date is measured against the reply's own `Date`, so that nobody's clock matters but the
-/// target's.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// target's; only where it tells none, against `now`.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let pause = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let until = DateTime::parse_from_rfc2822(text).ok()?;
-            let from = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
-            until.signed_duration_since(from).to_std().unwrap_or_default()
-        }
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let pause = if is_number {
+        // A number too large for its type is still a pause, the longest there is.
+        text.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs)
+    } else {
+        let until = DateTime::parse_from_rfc2822(text).ok()?;
+        let told = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let from = told.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        let from = from.map_or(now, Into::into);
+        until
+            .with_timezone(&Utc)
+            .signed_duration_since(from)
+            .to_std()
+            .unwrap_or_default()
     };
     Some(pause.min(RETRY_AFTER_MAX))
 }

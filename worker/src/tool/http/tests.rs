@@ -396,6 +396,15 @@ async fn a_pause_asked_for_is_handed_on() {
             "429 Too Many Requests",
             "date: Wed, 21 Oct 2015 07:28:00 GMT\r\nretry-after: Wed, 21 Oct 2015 07:28:07 GMT\r\n",
         ),
+        // Without a date of its own, from the instant at which the attempt began.
+        (
+            "429 Too Many Requests",
+            "retry-after: Wed, 21 Oct 2015 12:00:07 GMT\r\n",
+        ),
+        (
+            "429 Too Many Requests",
+            "date: today\r\nretry-after: Wed, 21 Oct 2015 12:00:07 GMT\r\n",
+        ),
     ] {
         let server = Server::with_status(status, headers, "").await;
         let (error, retry_after) = Scene::http(&server.url).call().await.not_applied();
@@ -406,10 +415,17 @@ async fn a_pause_asked_for_is_handed_on() {
         assert_eq!(retry_after, Some(Duration::from_secs(7)));
     }
 
-    let server = Server::with_status("503 Service Unavailable", "retry-after: 99999999999999999\r\n", "").await;
-    let (error, retry_after) = Scene::http(&server.url).call().await.ambiguous();
-    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "http_503"));
-    assert_eq!(retry_after, Some(Duration::from_secs(30 * 24 * 60 * 60)));
+    for far in [
+        "99999999999999999",
+        "99999999999999999999999",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+    ] {
+        let headers = format!("retry-after: {far}\r\n");
+        let server = Server::with_status("503 Service Unavailable", &headers, "").await;
+        let (error, retry_after) = Scene::http(&server.url).call().await.ambiguous();
+        assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "http_503"));
+        assert_eq!(retry_after, Some(Duration::from_secs(30 * 24 * 60 * 60)), "{far}");
+    }
 }
 
 #[tokio::test]

@@ -120,7 +120,7 @@ fn a_schemas_depth_is_bounded() {
 
     applied(&nested(62).replace("true", "false"));
     assert!(mistake(&nested(64)).contains("nested deeper than 64 levels"));
-    assert!(mistake(&nested(2_000)).contains("tool[0].input: found"));
+    assert!(mistake(&nested(2_000)).contains("nested deeper than 64 levels"));
 }
 
 #[test]
@@ -214,4 +214,58 @@ fn strict_tools_keep_the_providers_limits_together() {
     assert!(mistake(&tools(21, "")).contains("21 strict tools, expected at most 20"));
     assert!(mistake(&tools(13, "a = {}, b = {}")).contains("26 optional properties in strict tools"));
     assert!(mistake(&tools(17, "a.type = [\"string\", \"null\"]")).contains("17 properties of several types"));
+}
+
+#[test]
+fn every_mistake_of_a_schema_is_told_at_once_and_so_are_those_of_templates_over_it() {
+    let text = tool(
+        "[tool.input]\ntype = \"object\"\nadditionalProperties = false\nrequired = \"b\"\n[tool.input.properties]\n\
+         a = { description = \"A\", pattern = \"((((\", minLength = -1 }\n\
+         b = { description = \"B\", \"$ref\" = \"#/nope\" }\n\
+         c = { description = \"C\", type = \"integer\", default = \"one\" }\n\
+         d = { description = \"D\", type = \"text\" }",
+    )
+    .replace("[\"cat\"]", "[\"cat\", \"{b}\", \"{zzz}\"]");
+
+    let all = mistakes(&text);
+
+    let places: Vec<&str> = all.iter().map(|mistake| mistake.split(": ").nth(1).unwrap()).collect();
+    assert_eq!(
+        places,
+        [
+            "tool[0].argv[2]",
+            "tool[0].input.required",
+            "tool[0].input.properties.a.minLength",
+            "tool[0].input.properties.a.pattern",
+            "tool[0].input.properties.b.$ref",
+            "tool[0].input.properties.c.default",
+            "tool[0].input.properties.d.type",
+        ],
+        "{}",
+        all.join("\n")
+    );
+}
+
+#[test]
+fn every_value_that_json_cannot_hold_is_told() {
+    let all = mistakes(&property("enum = [nan, 1, inf], default = 2026-10-26"));
+
+    assert_eq!(all.len(), 3, "{}", all.join("\n"));
+}
+
+#[test]
+fn a_reference_of_a_strict_tool_that_leads_nowhere_is_not_called_recursive() {
+    let mistake = mistake(&strict("\"$ref\" = \"#/$defs/none\""));
+
+    assert!(
+        mistake.contains("\"#/$defs/none\", which is not in the schema"),
+        "{mistake}"
+    );
+}
+
+#[test]
+fn a_reference_within_a_part_that_has_an_id_counts_from_there() {
+    applied(&property(
+        "\"$id\" = \"https://desk.test/part\", \"$ref\" = \"#/$defs/x\", \"$defs\" = { x = { type = \"string\" } }",
+    ));
 }
