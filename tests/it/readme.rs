@@ -20,7 +20,8 @@ const SHELL: &str = r#"
 PIDS=
 serve() { # a command that goes on
     name=$1; shift
-    longhaul "$name" "$@" >"$name.log" 2>&1 & PIDS="$! $PIDS"
+    : >"$name.log" # before it starts: what an earlier one said is no sign of this one
+    longhaul "$name" "$@" >>"$name.log" 2>&1 & PIDS="$! $PIDS"
     case $name in rehearse) sign='playing' ;; payments) sign='http' ;; dev) sign='Longhaul is ready' ;; worker) sign='is ready' ;; api) sign='listening' ;; esac
     tries=0
     until grep -q "$sign" "$name.log"; do

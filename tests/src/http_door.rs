@@ -129,6 +129,7 @@ pub struct EventReader {
 impl EventReader {
     /// Of an answer whose body is a stream of events.
     pub fn of(response: Response) -> Self {
+        assert_eq!(response.status(), 200, "a stream is answered with 200: {response:?}");
         let bytes = response.bytes_stream().map(|piece| piece.map(|bytes| bytes.to_vec()));
         Self {
             bytes: bytes.boxed(),
