@@ -97,7 +97,7 @@ begin
 
     -- Not before the key was looked up: asking again after the deadline still finds the run.
     if deadline_at <= coalesce(due_at, now()) then
-        perform longhaul.refuse('LH422', 'invalid_deadline', 'the deadline is over before the run is due');
+        perform longhaul.refuse('LH409', 'invalid_deadline', 'the deadline is over before the run is due');
     end if;
 
     select agent_version.*

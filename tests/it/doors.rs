@@ -430,7 +430,7 @@ async fn a_time_that_no_program_could_read_back_is_refused_by_every_door() {
         &format!("agent => '{AGENT}', deadline_at => now() - interval '1 s'"),
     )
     .await;
-    assert_eq!(past, no("LH422", "invalid_deadline"));
+    assert_eq!(past, no("LH409", "invalid_deadline"));
     let key = format!("agent => '{AGENT}', idempotency_key => 'k'");
     let started = by_sql(&pool, &key).await.expect("started");
     let repeated = by_sql(&pool, &format!("{key}, deadline_at => now() - interval '1 s'")).await;
