@@ -56,8 +56,10 @@ pub(crate) struct NewRun {
     #[schema(minimum = 0, maximum = 1000)]
     priority: Option<i32>,
     /// Not before this.
+    #[schema(pattern = "^[2-9][0-9]{3}-")]
     due_at: Option<DateTime<Utc>>,
     /// Over at this; the agent's own wall-clock limit holds besides.
+    #[schema(pattern = "^[2-9][0-9]{3}-")]
     deadline_at: Option<DateTime<Utc>>,
     /// On whose behalf. The server's own principal if absent.
     #[schema(
