@@ -1,7 +1,7 @@
 //! Runs that are paused, and runs that keep losing their workers.
 
 use engine::{Claim, ClaimRuns, Clock, Engine, Registration, RunId, Which, WorkerId};
-use longhaul_tests::world::World;
+use longhaul_tests::world::{WorkerHandle, World};
 use rehearsal::{Answer, Rule, Script};
 use serde_json::json;
 use std::time::Duration;
@@ -129,13 +129,19 @@ async fn a_paused_run_is_not_claimed_until_it_is_resumed() {
     worker.drain().await;
 }
 
-#[tokio::test]
-async fn pausing_a_running_run_records_what_is_out_and_gives_it_back() {
+/// A run whose model call is out.
+async fn with_a_call_out() -> (World, RunId, WorkerHandle) {
     let script = Script::new().rule(Rule::always().answers(Answer::text("slowly").after(Duration::from_millis(700))));
     let world = World::new(script).await;
     let run = one_run(&world).await;
     let worker = world.worker(world.config("worker A"), Functions::new());
     world.rehearsal.wait_for_asked(1).await;
+    (world, run, worker)
+}
+
+#[tokio::test]
+async fn pausing_a_running_run_records_what_is_out_and_gives_it_back() {
+    let (world, run, worker) = with_a_call_out().await;
 
     world
         .engine
@@ -172,11 +178,7 @@ async fn requests(world: &World, run: RunId) -> serde_json::Value {
 
 #[tokio::test]
 async fn who_paused_and_resumed_a_running_run_is_kept_though_its_holder_never_saw_it() {
-    let script = Script::new().rule(Rule::always().answers(Answer::text("slowly").after(Duration::from_millis(700))));
-    let world = World::new(script).await;
-    let run = one_run(&world).await;
-    let worker = world.worker(world.config("worker A"), Functions::new());
-    world.rehearsal.wait_for_asked(1).await;
+    let (world, run, worker) = with_a_call_out().await;
 
     world
         .engine

@@ -4,6 +4,7 @@ use super::{refused, world};
 use api::Access;
 use longhaul_tests::database::PrivateServer;
 use longhaul_tests::http_door::{HttpDoor, TOKEN, told};
+use longhaul_tests::world::PATIENCE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -257,14 +258,19 @@ async fn a_stop_waits_for_a_body_that_is_on_its_way() {
     let mut sender = TcpStream::connect(&address).await.expect("a connection");
     let head = format!(
         "POST /v1/runs/{run}/pause HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
-         Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{"
+         Content-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
     );
     sender.write_all(head.as_bytes()).await.expect("sent");
-    // Nothing tells that the head was taken: what follows has to hold either way, and is about the body only so.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut invited = [0; 25];
+    sender.read_exact(&mut invited).await.expect("the body is waited for");
+    assert_eq!(&invited, b"HTTP/1.1 100 Continue\r\n\r\n");
+    sender.write_all(b"{").await.expect("sent");
 
     let stopping = tokio::spawn(door.stop());
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let closed = async { while TcpStream::connect(&address).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, closed)
+        .await
+        .expect("it takes nobody new");
     sender.write_all(b"}").await.expect("sent");
     let mut answer = [0; 12];
     sender.read_exact(&mut answer).await.expect("an answer");
@@ -329,7 +335,5 @@ async fn while_the_database_is_away_callers_are_asked_to_come_back() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(longhaul_tests::world::PATIENCE, back)
-        .await
-        .expect("it answers again");
+    tokio::time::timeout(PATIENCE, back).await.expect("it answers again");
 }

@@ -286,7 +286,6 @@ async fn who_reads_slowly_gets_everything() {
     for _ in 0..20 {
         append(&world, run, 100, 16 * 1024).await;
         world.engine.announce_events(&[run]).await.expect("announced");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     world.engine.cancel_run(run, None, None).await.expect("the run ends");
 

@@ -2,6 +2,7 @@
 
 use super::{GREETER, id, refused, start, world};
 use longhaul_tests::http_door::{HttpDoor, told};
+use longhaul_tests::world::PATIENCE;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -112,7 +113,19 @@ async fn a_callers_deadline_ends_the_run_and_is_named() {
     let created_at = world.engine.run_detail(earlier).await.expect("a run").created_at;
     let new = json!({"agent": "greeter", "deadline_at": created_at + chrono::TimeDelta::seconds(2)});
     let run = id(&door.post("/v1/runs", &new).await.1);
-    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let over = async {
+        while world
+            .sql(
+                "select to_jsonb(now() < deadline_at) from longhaul.run where id = $1",
+                run,
+            )
+            .await
+            == true
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, over).await.expect("its time runs out");
     let worker = world.worker(world.config("worker A"), Functions::new());
     world.settled(run).await;
 
