@@ -81,6 +81,7 @@ create table longhaul.run (
     constraint run_state check (state in ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled')),
     constraint run_held_only_while_running check ((state = 'running') = (worker_id is not null)),
     constraint run_ended_has_a_time check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
+    constraint run_pause_is_whole check (paused_at is not null or (paused_by is null and pause_reason is null)),
     constraint run_times_are_finite check (isfinite(due_at) and isfinite(deadline_at)),
     constraint run_queued_is_due check (state <> 'queued' or due_at is not null),
     constraint run_waiting_says_what_for check (

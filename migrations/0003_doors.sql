@@ -301,6 +301,8 @@ begin
         event_seq           = last_seq + 1,
         wakes               = run.wakes + 1,
         paused_at           = null,
+        paused_by           = null,
+        pause_reason        = null,
         cancel_requested_at = now(),
         cancel_requested_by = coalesce(actor, session_user),
         cancel_reason       = reason

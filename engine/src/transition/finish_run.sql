@@ -2,13 +2,15 @@
 -- No row: the fence has moved on, or a cancel came in between; nothing was written.
 with ended as (
     update longhaul.run
-    set state     = $4,
-        result    = $5::text::json,
-        error     = $6::text::json,
-        worker_id = null,
-        paused_at = null,
-        ended_at  = coalesce($8::timestamptz, now()),
-        event_seq = $3 + 1
+    set state        = $4,
+        result       = $5::text::json,
+        error        = $6::text::json,
+        worker_id    = null,
+        paused_at    = null,
+        paused_by    = null,
+        pause_reason = null,
+        ended_at     = coalesce($8::timestamptz, now()),
+        event_seq    = $3 + 1
     where run.id = $1
       and run.fence = $2
       and run.state = 'running'
