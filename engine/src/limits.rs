@@ -22,6 +22,8 @@ pub const PAGE_ROWS_MAX: i64 = 200;
 pub const CRASHES_MAX: i32 = 5;
 /// Crashes after which a run is driven alone in its worker, so that it takes no other run down with it.
 pub const CRASHES_ALONE: i32 = 2;
+/// How long a run that must be driven alone waits for a worker that is free, before a busy one makes room for it.
+pub const SUSPECT_PATIENCE_SECONDS: f64 = 1.0;
 /// Runs started by one statement: a fifth of a second's work.
 pub const BATCH_RUNS_MAX: usize = 1000;
 /// Run ids, 36 bytes and a comma each, in one notification of less than 8,000 bytes.

@@ -1,6 +1,7 @@
 //! One cell without workers: a database, an engine, and every transition made by hand.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use engine::query::Poller;
 use engine::transition::ApplyAgent;
 use engine::{
     ClaimRuns, Claimed, Clock, Connect, Engine, EngineError, EventWrite, Registration, RunId, StartRun, StepBegin,
@@ -194,6 +195,21 @@ pub(crate) async fn register(engine: &Engine, lease: Duration) -> WorkerId {
         .await
         .expect("the worker registers");
     worker.id
+}
+
+/// A worker that is not registered asks what there is to do.
+pub(crate) fn poller<'a>(queues: &'a [String], kinds: &'a [String], functions: &'a [String]) -> Poller<'a> {
+    Poller {
+        worker: WorkerId::new(),
+        queues,
+        kinds,
+        functions,
+    }
+}
+
+/// Somebody who can drive nothing asks.
+pub(crate) fn nobody() -> Poller<'static> {
+    poller(&[], &[], &[])
 }
 
 pub(crate) async fn claim(engine: &Engine, worker: WorkerId, batch: u32) -> Vec<Claimed> {

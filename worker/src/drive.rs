@@ -47,7 +47,12 @@ pub(crate) struct Held {
     pub(crate) clock: DatabaseClock,
     pub(crate) lease: Lease,
     pub(crate) control: watch::Receiver<Control>,
+    /// The worker stops.
     pub(crate) drain: CancellationToken,
+    /// The worker makes room for a run that must be driven alone.
+    pub(crate) room: CancellationToken,
+    /// Cancelled when the run has recorded a result: crashes before it no longer count.
+    pub(crate) proven: CancellationToken,
 }
 
 impl Shared {

@@ -37,6 +37,8 @@ pub(crate) struct Recorder {
     pub(crate) event_seq: i32,
     /// Whether a crash is on record that a result would wipe out.
     pub(crate) crashed_before: bool,
+    /// Cancelled when one has.
+    pub(crate) proven: CancellationToken,
     pub(crate) lost: CancellationToken,
 }
 
@@ -100,7 +102,10 @@ impl Recorder {
 
     fn written(&mut self, last: i32, writes: &StepWrites, control: Control) -> Written {
         self.event_seq = last;
-        self.crashed_before &= !writes.has_result;
+        if writes.has_result {
+            self.crashed_before = false;
+            self.proven.cancel();
+        }
         self.shared.announcer.tell([self.claim.run]);
         Written::Now(control)
     }

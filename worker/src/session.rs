@@ -7,6 +7,7 @@ use crate::crash_point::crash_point;
 use crate::drive::{Held, Shared};
 use crate::lease::{DatabaseClock, Keeper, Lease, before_asking};
 use crate::worker::chain;
+use engine::query::Poller;
 use engine::transition::Control;
 use engine::waker::{Hint, Waker};
 use engine::{
@@ -36,6 +37,17 @@ pub(crate) enum Ended {
     LeaseLost,
 }
 
+/// Whether the worker drives several runs at once.
+enum Company {
+    Any,
+    /// A run must be driven alone: those in hand are given back, and none is claimed.
+    Leaving,
+    /// One is driven alone, until it has recorded a result or is done.
+    None {
+        proven: CancellationToken,
+    },
+}
+
 /// What happens to a session.
 enum Event {
     /// Something may be due.
@@ -44,6 +56,8 @@ enum Event {
     Finished(Result<(Id, ()), JoinError>),
     /// Runs want attention.
     Attention(Vec<Attention>),
+    /// The run that is driven alone has recorded a result.
+    Proven,
     LeaseLost,
     Shutdown,
 }
@@ -56,8 +70,11 @@ pub(crate) struct Session {
     functions: Vec<String>,
     lease: Lease,
     drain: CancellationToken,
-    /// Whether the run being driven must have the worker to itself.
-    alone: bool,
+    /// Cancelled to make room for a run that must be driven alone; made anew for the runs after it.
+    room: CancellationToken,
+    company: Company,
+    /// What other workers were told of it.
+    said_alone: bool,
     drivers: JoinSet<()>,
     /// What each task drives, and how to tell it of a change.
     driven: HashMap<Id, (Claim, watch::Sender<Control>)>,
@@ -126,7 +143,9 @@ impl Session {
             functions,
             lease,
             drain: CancellationToken::new(),
-            alone: false,
+            room: CancellationToken::new(),
+            company: Company::Any,
+            said_alone: false,
             drivers: JoinSet::new(),
             driven: HashMap::new(),
             held,
@@ -145,6 +164,7 @@ impl Session {
                 Event::Due => self.take_due().await,
                 Event::Finished(done) => self.settle(done).await,
                 Event::Attention(runs) => self.pass_on(&runs),
+                Event::Proven => self.take_company(),
                 Event::LeaseLost => return self.let_go().await,
                 Event::Shutdown => return self.drain().await,
             }
@@ -152,13 +172,22 @@ impl Session {
     }
 
     async fn next_event(&mut self, shutdown: &CancellationToken) -> Event {
-        let has_room = !self.alone && self.drivers.len() < self.config.runs_max;
+        let has_room = match &self.company {
+            Company::Any => self.drivers.len() < self.config.runs_max,
+            Company::Leaving => self.drivers.is_empty(),
+            Company::None { .. } => false,
+        };
+        let proven = match &self.company {
+            Company::None { proven } => Some(proven.clone()),
+            Company::Any | Company::Leaving => None,
+        };
         tokio::select! {
             biased;
             () = self.lease.lost.cancelled() => Event::LeaseLost,
             () = shutdown.cancelled() => Event::Shutdown,
             Some(done) = self.drivers.join_next_with_id() => Event::Finished(done),
             Some(runs) = self.attention.recv() => Event::Attention(runs),
+            () = proven.unwrap_or_default().cancelled_owned() => Event::Proven,
             () = self.due.notified(), if has_room => Event::Due,
             () = tokio::time::sleep_until(self.next_poll) => Event::Due,
         }
@@ -174,8 +203,15 @@ impl Session {
     }
 
     async fn upkeep_and_claim(&mut self) -> Result<Duration, EngineError> {
+        self.say_company().await?;
         let engine = self.shared.engine.clone();
-        let poll = engine.poll(&self.config.queues, &self.kinds, &self.functions).await?;
+        let poller = Poller {
+            worker: self.id,
+            queues: &self.config.queues,
+            kinds: &self.kinds,
+            functions: &self.functions,
+        };
+        let poll = engine.poll(poller).await?;
         let mut next = poll.next_due.map_or(self.config.poll, |due| due.min(self.config.poll));
         if poll.wakeable {
             let woken = engine.wake_runs().await?;
@@ -193,61 +229,113 @@ impl Session {
             }
             self.shared.announcer.tell(reclaimed.runs);
         }
-        if poll.suspect && self.drivers.is_empty() {
-            self.alone = self.claim(Which::Suspect).await?;
-            if self.alone {
-                return Ok(next.max(SOONEST_POLL));
-            }
+        if self.drivers.is_empty() && self.claim_suspect(poll.suspect).await? {
+            return Ok(next.max(SOONEST_POLL));
         }
-        if (poll.wakeable || poll.reclaimable || poll.claimable) && self.claim(Which::Ordinary).await? {
+        if poll.neglected && matches!(self.company, Company::Any) && !self.drivers.is_empty() {
+            self.leave_company().await?;
+        }
+        if (poll.wakeable || poll.reclaimable || poll.claimable) && self.claim().await? {
             next = Duration::ZERO;
         }
         Ok(if next.is_zero() { next } else { next.max(SOONEST_POLL) })
     }
 
     /// Claims as many runs as there is room for; whether there were any.
-    async fn claim(&mut self, which: Which) -> Result<bool, EngineError> {
-        let room = if self.alone {
-            0
-        } else {
-            self.config.runs_max.saturating_sub(self.drivers.len())
+    async fn claim(&mut self) -> Result<bool, EngineError> {
+        let room = match &self.company {
+            Company::Any => self.config.runs_max.saturating_sub(self.drivers.len()),
+            Company::Leaving | Company::None { .. } => 0,
         };
         if room == 0 {
             return Ok(false);
         }
+        let claimed = self.claim_runs(Which::Ordinary, room).await?;
+        let any = !claimed.is_empty();
+        for run in claimed {
+            self.start(run);
+        }
+        Ok(any)
+    }
+
+    /// Claims a run that must be driven alone, if one is due; nothing else is driven now. Whether there was one.
+    async fn claim_suspect(&mut self, due: bool) -> Result<bool, EngineError> {
+        let claimed = if due {
+            self.claim_runs(Which::Suspect, 1).await?.pop()
+        } else {
+            None
+        };
+        let found = claimed.is_some();
+        self.company = match claimed {
+            Some(run) => Company::None {
+                proven: self.start(run),
+            },
+            None => Company::Any,
+        };
+        self.say_company().await?;
+        Ok(found)
+    }
+
+    async fn claim_runs(&self, which: Which, most: usize) -> Result<Vec<Claimed>, EngineError> {
         let wanted = ClaimRuns {
             worker: self.id,
-            batch: u32::try_from(room).unwrap_or(u32::MAX),
+            batch: u32::try_from(most).unwrap_or(u32::MAX),
             queues: &self.config.queues,
             kinds: &self.kinds,
             functions: &self.functions,
             which,
         };
         let claimed = self.shared.engine.claim_runs(wanted).await?;
-        if claimed.is_empty() {
-            return Ok(false);
+        if !claimed.is_empty() {
+            crash_point!("run.claimed");
+            self.shared.announcer.tell(claimed.iter().map(|run| run.claim.run));
         }
-        crash_point!("run.claimed");
-        self.shared.announcer.tell(claimed.iter().map(|run| run.claim.run));
-        for run in claimed {
-            self.start(run);
-        }
-        Ok(true)
+        Ok(claimed)
     }
 
-    fn start(&mut self, claimed: Claimed) {
+    /// Gives back what is in hand, in good order, so that a run can be driven alone here.
+    async fn leave_company(&mut self) -> Result<(), EngineError> {
+        info!(worker.id = %self.id, runs = self.drivers.len(), "making room for a run that must be driven alone");
+        self.company = Company::Leaving;
+        // Others are to know before anything is given back.
+        self.say_company().await?;
+        std::mem::take(&mut self.room).cancel();
+        Ok(())
+    }
+
+    /// The run that was driven alone is above suspicion, or done.
+    fn take_company(&mut self) {
+        self.company = Company::Any;
+        self.due.notify_one();
+    }
+
+    /// Tells other workers, if they do not know.
+    async fn say_company(&mut self) -> Result<(), EngineError> {
+        let alone = !matches!(self.company, Company::Any);
+        if alone != self.said_alone {
+            self.shared.engine.set_alone(self.id, alone).await?;
+            self.said_alone = alone;
+        }
+        Ok(())
+    }
+
+    /// Drives it. The token is cancelled once it has recorded a result.
+    fn start(&mut self, claimed: Claimed) -> CancellationToken {
         let (sender, control) = watch::channel(Control {
             wakes: claimed.wakes,
             cancel_requested: claimed.cancel_requested,
             paused: false,
         });
         let claim = claimed.claim;
+        let proven = CancellationToken::new();
         let held = Held {
             clock: DatabaseClock::told(claimed.now),
             claimed,
             lease: self.lease.clone(),
             control,
             drain: self.drain.clone(),
+            room: self.room.clone(),
+            proven: proven.clone(),
         };
         let task = self
             .drivers
@@ -257,6 +345,7 @@ impl Session {
             // From now on the keeper asks more often.
             self.hurry.notify_one();
         }
+        proven
     }
 
     /// A driver that panics gives its run back.
@@ -266,13 +355,15 @@ impl Session {
             Err(broken) => broken.id(),
         };
         let driven = self.driven.remove(&id);
-        self.alone &= !self.drivers.is_empty();
         self.held.store(self.drivers.len(), Ordering::Relaxed);
         if let (Err(broken), Some((claim, _))) = (done, driven) {
             error!(run.id = %claim.run, error = %broken, "the driver of run {} broke, giving the run back", claim.run);
             let (shared, lease) = (Arc::clone(&self.shared), self.lease.clone());
             self.helpers
                 .spawn(async move { give_back_broken(&shared, &claim, &lease).await });
+        }
+        if self.drivers.is_empty() && matches!(self.company, Company::None { .. }) {
+            self.company = Company::Any;
         }
         // There is room again.
         self.due.notify_one();

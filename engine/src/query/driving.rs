@@ -1,9 +1,22 @@
 //! What workers ask.
 
 use crate::transition::Control;
-use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, RunId};
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, RunId, WorkerId, limits};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
+
+/// Who asks what there is to do, and what it can drive.
+#[derive(Debug, Clone, Copy)]
+pub struct Poller<'a> {
+    /// The worker that asks.
+    pub worker: WorkerId,
+    /// Queues to take from.
+    pub queues: &'a [String],
+    /// Kinds that it drives.
+    pub kinds: &'a [String],
+    /// Functions that it has.
+    pub functions: &'a [String],
+}
 
 /// What an idle worker finds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +29,8 @@ pub struct Poll {
     pub claimable: bool,
     /// A run is due that must be driven alone.
     pub suspect: bool,
+    /// Such a run waits in vain: no worker was free for it, and none makes room.
+    pub neglected: bool,
     /// From now to the next instant at which a run falls due or a lease ends.
     pub next_due: Option<Duration>,
 }
@@ -70,19 +85,28 @@ pub struct VersionRow {
 }
 
 impl Engine {
-    /// What is there to do for a worker that can drive these.
+    /// What is there to do for this worker.
     ///
     /// # Errors
     /// The database's.
-    pub async fn poll(&self, queues: &[String], kinds: &[String], functions: &[String]) -> Result<Poll, EngineError> {
-        let row = sqlx::query_file!("src/query/poll.sql", queues, kinds, functions, self.at())
-            .fetch_one(&self.pool)
-            .await?;
+    pub async fn poll(&self, poller: Poller<'_>) -> Result<Poll, EngineError> {
+        let row = sqlx::query_file!(
+            "src/query/poll.sql",
+            poller.queues,
+            poller.kinds,
+            poller.functions,
+            self.at(),
+            poller.worker.0,
+            limits::SUSPECT_PATIENCE_SECONDS,
+        )
+        .fetch_one(&self.pool)
+        .await?;
         Ok(Poll {
             wakeable: row.wakeable,
             reclaimable: row.reclaimable,
             claimable: row.claimable,
             suspect: row.suspect,
+            neglected: row.neglected,
             next_due: row
                 .next_due_ms
                 .map(|ms| Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).unwrap_or_default()),

@@ -46,6 +46,25 @@ select
           and run.functions <@ $3
           and run.crashes >= 2
     ) as "suspect!",
+    exists (
+        select from longhaul.run
+        where run.queue = any ($1)
+          and run.state = 'queued'
+          and run.paused_at is null
+          and run.due_at <= coalesce($4::timestamptz, now()) - make_interval(secs => $6)
+          and run.kind = any ($2)
+          and run.functions <@ $3
+          and run.crashes >= 2
+          and not exists (
+              select from longhaul.worker as other
+              where other.alone
+                and other.id <> $5
+                and other.closed_at is null
+                and other.lease_expires_at > coalesce($4::timestamptz, now())
+                and run.queue = any (other.queues)
+                and run.kind = any (other.kinds)
+                and run.functions <@ other.functions)
+    ) as "neglected!",
     (extract(epoch from least(
         (
             select run.due_at

@@ -82,6 +82,17 @@ impl Engine {
         Ok(LiveLease::Extended(attention.collect()))
     }
 
+    /// Tells other workers whether this one makes room for a run that must be driven alone, or drives one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn set_alone(&self, worker: WorkerId, alone: bool) -> Result<(), EngineError> {
+        sqlx::query_file!("src/transition/set_alone.sql", worker.0, alone)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Closes a worker that has given everything back.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ use crate::{Claim, Engine, EngineError, limits};
 pub enum Release {
     /// Its worker stops in good order.
     Shutdown,
+    /// Its worker makes room for a run that must be driven alone.
+    Room,
     /// Somebody paused it.
     Paused,
     /// Its driver broke: counted as a crash.
@@ -17,6 +19,7 @@ impl Release {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Shutdown => "shutdown",
+            Self::Room => "room",
             Self::Paused => "paused",
             Self::DriverBroke => "driver_broke",
         }

@@ -1,6 +1,7 @@
 //! Workers that stop in good order, vanish, or meet what they cannot read.
 
 use super::{Bench, agent, answering, asked, calling, failure, function, request, results};
+use engine::RunId;
 use longhaul_tests::world::World;
 use rehearsal::{Answer, Rule, Script};
 use serde_json::json;
@@ -244,4 +245,55 @@ async fn an_agent_version_that_cannot_be_read_fails_its_runs_with_a_code() {
     assert!(ended.error.unwrap().contains("agent version"));
     assert!(world.rehearsal.asked().is_empty());
     worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_never_idle_makes_room_for_a_run_that_must_be_driven_alone() {
+    let again = || Answer::calling("note", json!({"text": "again"}));
+    let script = Script::new()
+        .rule(Rule::on_turn(1).answers(again()))
+        .rule(
+            Rule::always()
+                .conversation_contains("suspect")
+                .answers(Answer::text("All is done.")),
+        )
+        .rule(Rule::always().answers(again()));
+    let world = World::new(script).await;
+    let endless = "\n[limits]\nturns_max = 1000\n";
+    world
+        .apply(&agent(&(endless.to_owned() + &function("note", "idempotent"))))
+        .await;
+    let suspect = world.start("helper", &json!("suspect")).await;
+    lay_aside(&world, suspect).await;
+    let busy = world.start("helper", &json!("busy")).await;
+    let bench = Bench::new();
+    let mut config = world.config("worker A");
+    config.poll = Duration::from_millis(100);
+    let worker = world.worker(config, bench.functions());
+    bench.arrived(1).await;
+
+    let due = "update longhaul.run set paused_at = null where id = $1 returning to_jsonb(id)";
+    world.sql(due, suspect).await;
+    assert_eq!(world.settled(suspect).await.state, "succeeded");
+    let so_far = bench.ledger().len();
+    bench.arrived(so_far + 3).await;
+
+    let company = "select jsonb_build_object(
+             'released', (select data ->> 'why' from longhaul.event where run_id <> $1 and kind = 'run.released'),
+             'meanwhile', (select count(*) from longhaul.event
+                           where run_id <> $1
+                             and at between (select at from longhaul.event where run_id = $1 and kind = 'run.claimed')
+                                 and (select min(at) from longhaul.event
+                                      where run_id = $1 and kind = 'step.succeeded')))";
+    let company = world.sql(company, suspect).await;
+    assert_eq!(company, json!({"released": "room", "meanwhile": 0}));
+    let busy = world.engine.run_detail(busy).await.unwrap();
+    assert_eq!((busy.ended_at, busy.crashes), (None, 0), "it goes on where it was");
+    worker.drain().await;
+}
+
+/// Two workers have died under it, and it is not due yet.
+async fn lay_aside(world: &World, run: RunId) {
+    let aside = "update longhaul.run set crashes = 2, paused_at = now() where id = $1 returning to_jsonb(id)";
+    world.sql(aside, run).await;
 }

@@ -1,7 +1,8 @@
 //! Claims: one holder per run, the most urgent first, and only what the worker can drive.
 
-use crate::stage::{LEASE, Stage, claim, register};
+use crate::stage::{LEASE, Stage, claim, poller, register};
 use chrono::TimeDelta;
+use engine::query::Poller;
 use engine::{ClaimRuns, Connect, Engine, RunId, Which};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -154,7 +155,7 @@ async fn a_run_waits_for_a_worker_with_its_queue_its_kind_and_its_functions() {
     let words = |words: &[&str]| -> Vec<String> { words.iter().map(ToString::to_string).collect() };
     let offer = async |queues: &[&str], kinds: &[&str], functions: &[&str]| {
         let (queues, kinds, functions) = (words(queues), words(kinds), words(functions));
-        let poll = stage.engine.poll(&queues, &kinds, &functions).await.unwrap();
+        let poll = stage.engine.poll(poller(&queues, &kinds, &functions)).await.unwrap();
         let claimed = stage
             .engine
             .claim_runs(ClaimRuns {
@@ -184,4 +185,49 @@ async fn a_run_waits_for_a_worker_with_its_queue_its_kind_and_its_functions() {
         .await,
         1
     );
+}
+
+#[tokio::test]
+async fn a_suspect_run_is_neglected_until_a_worker_that_can_drive_it_stands_alone() {
+    let stage = Stage::new().await;
+    let run = stage.start().await;
+    stage
+        .sql("update longhaul.run set crashes = 2 where id = $1", run)
+        .await;
+    let (worker, other) = (stage.worker().await, stage.worker().await);
+    let (queues, kinds) = (["default".to_owned()], ["agent".to_owned()]);
+    let asks = |worker| Poller {
+        worker,
+        ..poller(&queues, &kinds, &[])
+    };
+    let (soon, _) = stage.at(stage.now().await);
+    let (later, _) = stage.at(stage.now().await + TimeDelta::seconds(2));
+
+    assert!(soon.poll(asks(worker)).await.unwrap().suspect);
+    assert!(
+        !soon.poll(asks(worker)).await.unwrap().neglected,
+        "a free worker comes first"
+    );
+    assert!(later.poll(asks(worker)).await.unwrap().neglected);
+    later.set_alone(other, true).await.unwrap();
+    assert!(
+        !later.poll(asks(worker)).await.unwrap().neglected,
+        "the other makes room"
+    );
+    assert!(
+        later.poll(asks(other)).await.unwrap().neglected,
+        "and knows that it has to"
+    );
+    assert!(
+        later.poll(asks(worker)).await.unwrap().suspect,
+        "a free worker may take it all the same"
+    );
+
+    let (much_later, _) = stage.at(stage.now().await + TimeDelta::hours(1));
+    assert!(
+        much_later.poll(asks(worker)).await.unwrap().neglected,
+        "a dead worker makes no room"
+    );
+    later.set_alone(other, false).await.unwrap();
+    assert!(later.poll(asks(worker)).await.unwrap().neglected);
 }

@@ -1,6 +1,6 @@
 //! Leases: judged by the database's clock alone; what a dead worker held is taken back whole.
 
-use crate::stage::{LEASE, Stage, claim, intent, outcome, register};
+use crate::stage::{LEASE, Stage, claim, intent, nobody, outcome, register};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::{Attention, Clock, Control, LiveLease, Recorded, Release};
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ async fn an_expired_lease_is_never_extended() {
 
     assert_eq!(engine.extend_lease(worker, LEASE).await.unwrap(), LiveLease::Lost);
     assert_eq!(expires().await, second);
-    assert!(engine.poll(&[], &[], &[]).await.unwrap().reclaimable);
+    assert!(engine.poll(nobody()).await.unwrap().reclaimable);
 }
 
 #[tokio::test]
@@ -112,9 +112,9 @@ async fn a_closed_worker_that_still_holds_a_run_is_found() {
     let held = stage.claimed().await;
     stage.engine.close_worker(held.claim.worker).await.unwrap();
 
-    assert!(stage.engine.poll(&[], &[], &[]).await.unwrap().reclaimable);
+    assert!(stage.engine.poll(nobody()).await.unwrap().reclaimable);
     assert_eq!(stage.engine.reclaim_runs().await.unwrap().runs, [held.claim.run]);
-    assert!(!stage.engine.poll(&[], &[], &[]).await.unwrap().reclaimable);
+    assert!(!stage.engine.poll(nobody()).await.unwrap().reclaimable);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! Wake-ups: none early, and none lost, whoever wakes and however close to the parking it comes.
 
-use crate::stage::{LEASE, Stage, claim, register};
+use crate::stage::{LEASE, Stage, claim, nobody, poller, register};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::{Cancelled, Claimed, Ending, EngineError, Park, Release};
 
@@ -50,13 +50,13 @@ async fn no_timer_wakes_early_by_the_database_clock() {
         .unwrap();
     let (early, _) = stage.at(until - TimeDelta::microseconds(1));
 
-    let poll = early.poll(&[], &[], &[]).await.unwrap();
+    let poll = early.poll(nobody()).await.unwrap();
     assert!(!poll.wakeable);
     assert_eq!(poll.next_due.unwrap().as_micros(), 1);
     assert!(early.wake_runs().await.unwrap().is_empty());
     assert!(engine.wake_runs().await.unwrap().is_empty());
     clock.advance(TimeDelta::seconds(31));
-    assert!(engine.poll(&[], &[], &[]).await.unwrap().wakeable);
+    assert!(engine.poll(nobody()).await.unwrap().wakeable);
     assert_eq!(engine.wake_runs().await.unwrap(), [held.claim.run]);
 
     let run = engine.run_detail(held.claim.run).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_paused_run_sleeps_on() {
         .await;
 
     assert!(stage.engine.wake_runs().await.unwrap().is_empty());
-    assert!(!stage.engine.poll(&[], &[], &[]).await.unwrap().wakeable);
+    assert!(!stage.engine.poll(nobody()).await.unwrap().wakeable);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -236,7 +236,7 @@ async fn a_timer_that_is_due_while_its_run_is_being_parked_is_found_by_the_next_
         assert!(parking.await.unwrap().is_some());
 
         if early.is_empty() {
-            assert!(stage.engine.poll(&[], &[], &[]).await.unwrap().wakeable);
+            assert!(stage.engine.poll(nobody()).await.unwrap().wakeable);
             assert_eq!(stage.engine.wake_runs().await.unwrap(), [claim.run]);
         }
         assert_eq!(stage.state(claim.run).await, "queued");
@@ -275,7 +275,12 @@ async fn a_run_started_for_later_is_what_the_next_look_waits_for() {
     let words = |word: &str| vec![word.to_owned()];
     let now = stage.now().await;
     let (engine, clock) = stage.at(now);
-    let next = async || engine.poll(&words("default"), &words("agent"), &[]).await.unwrap();
+    let next = async || {
+        engine
+            .poll(poller(&words("default"), &words("agent"), &[]))
+            .await
+            .unwrap()
+    };
     assert_eq!(next().await.next_due, None);
     stage
         .start_with(|start| start.due_at = Some(now + TimeDelta::seconds(90)))

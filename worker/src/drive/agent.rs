@@ -71,6 +71,7 @@ struct Driver {
     known: Control,
     told: watch::Receiver<Control>,
     drain: CancellationToken,
+    room: CancellationToken,
     tenant: String,
     requester: String,
     journal: Journal,
@@ -134,6 +135,7 @@ impl Driver {
             Some(finished) = self.in_flight.next() => Signal::Finished(Box::new(finished)),
             Ok(()) = self.told.changed() => Signal::LookAgain,
             () = self.drain.cancelled() => Signal::LookAgain,
+            () = self.room.cancelled() => Signal::LookAgain,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => Signal::LookAgain,
         }
     }

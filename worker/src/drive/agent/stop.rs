@@ -22,6 +22,8 @@ pub(super) enum Stop {
     Pause,
     /// The worker is to end.
     Drain,
+    /// The worker is to drive another run alone.
+    Room,
 }
 
 impl Driver {
@@ -35,6 +37,8 @@ impl Driver {
             Some(Stop::Pause)
         } else if self.drain.is_cancelled() {
             Some(Stop::Drain)
+        } else if self.room.is_cancelled() {
+            Some(Stop::Room)
         } else {
             None
         }
@@ -50,6 +54,7 @@ impl Driver {
             Stop::Cancel => self.cancel().await,
             Stop::Pause => self.give_back(Release::Paused).await,
             Stop::Drain => self.give_back(Release::Shutdown).await,
+            Stop::Room => self.give_back(Release::Room).await,
         }
     }
 
@@ -80,10 +85,10 @@ impl Driver {
         self.finish(Ending::Cancelled).await.map(drop)
     }
 
-    /// Finishes what is in hand, or gives it back: at a shutdown within the grace, at a pause within the calls' own limits.
+    /// Finishes what is in hand, or gives it back: at a shutdown, or to make room, within the grace, at a pause within the calls' own limits.
     async fn give_back(&mut self, why: Release) -> Result<(), EngineError> {
         let grace = match why {
-            Release::Shutdown => Some(self.shared.drain_grace),
+            Release::Shutdown | Release::Room => Some(self.shared.drain_grace),
             Release::Paused | Release::DriverBroke => None,
         };
         if self.collect(grace).await? == Flow::Done {

@@ -21,6 +21,8 @@ impl Driver {
             lease,
             control,
             drain,
+            room,
+            proven,
         } = held;
         let recorder = Recorder {
             shared: Arc::clone(&shared),
@@ -28,6 +30,7 @@ impl Driver {
             claim: claimed.claim,
             event_seq: claimed.event_seq,
             crashed_before: claimed.crashes > 0,
+            proven,
             lost: lease.lost.clone(),
         };
         let read = recorder
@@ -62,6 +65,7 @@ impl Driver {
             known,
             told: control,
             drain,
+            room,
             tenant: claimed.tenant,
             requester: claimed.requester,
             journal,
