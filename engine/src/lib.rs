@@ -9,6 +9,8 @@ pub mod error;
 pub mod id;
 pub mod limits;
 pub mod payload;
+#[cfg(feature = "planted-faults")]
+pub mod planted_fault;
 pub mod query;
 pub mod retry;
 pub mod schema;

@@ -17,6 +17,7 @@ mod draining;
 mod function;
 mod parallel;
 mod parked;
+mod planted_faults;
 mod points;
 mod stopped;
 mod storm;

@@ -81,6 +81,7 @@ impl WorkerProcess {
             .env("LONGHAUL_LOG", "info")
             .env_remove("LONGHAUL_CRASH_POINT")
             .env_remove("LONGHAUL_STOP_POINT")
+            .env_remove("LONGHAUL_BREAK")
             .envs(&world.environment)
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a log file"))

@@ -9,6 +9,8 @@ mod crash_point;
 pub mod drive;
 mod lease;
 pub mod model;
+#[cfg(feature = "planted-faults")]
+mod planted_fault;
 mod recorder;
 mod session;
 pub mod tool;

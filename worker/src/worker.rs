@@ -74,6 +74,8 @@ impl Worker {
     /// # Errors
     /// What no patience would mend: a schema that this program does not know, a refused login.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
+        #[cfg(feature = "planted-faults")]
+        crate::planted_fault::check();
         let tools = ToolBox::new(self.functions, self.config.environment.clone());
         let models = ModelClient::new(&self.config.endpoint)?;
         let patience = Patience { shutdown: &shutdown };

@@ -5,6 +5,8 @@
 
 mod attempt;
 mod begin;
+#[cfg(feature = "planted-faults")]
+mod early;
 mod outcome;
 mod stop;
 mod take_up;
@@ -146,17 +148,22 @@ impl Driver {
         match &written {
             Written::Now(control) => {
                 self.known = *control;
-                for step in steps {
-                    match self.journal.steps.iter_mut().find(|known| known.seq == step.seq) {
-                        Some(known) => *known = step,
-                        None => self.journal.steps.push(step),
-                    }
-                }
+                self.keep(steps);
             }
             Written::Refused(control) => self.known = *control,
             Written::ClaimLost => self.claim_lost(),
         }
         Ok(written)
+    }
+
+    /// Takes steps as they are recorded over into the journal.
+    fn keep(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match self.journal.steps.iter_mut().find(|known| known.seq == step.seq) {
+                Some(known) => *known = step,
+                None => self.journal.steps.push(step),
+            }
+        }
     }
 
     fn claim_lost(&self) {

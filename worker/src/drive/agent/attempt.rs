@@ -158,6 +158,8 @@ impl Driver {
             StepBody::Tool { .. } | StepBody::Model { .. } => Repeat::RepeatableTool,
         };
         let attempt = step.attempt;
+        #[cfg(feature = "planted-faults")]
+        let key = crate::planted_fault::key_sent(key, attempt);
         let context = CallContext {
             run: self.recorder.claim.run.to_string(),
             step: seq,

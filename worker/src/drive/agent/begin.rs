@@ -61,6 +61,8 @@ impl Driver {
             sent,
             going,
         } = making;
+        #[cfg(feature = "planted-faults")]
+        let going = self.send_before_intent(&steps, &sent, going).await;
         match self.record(draft, steps).await? {
             Written::Now(_) => {}
             Written::Refused(_) => return Ok(Flow::GoOn),

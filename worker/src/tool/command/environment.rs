@@ -32,6 +32,7 @@ pub(super) fn variables(
         ("LONGHAUL_RUN", call.context.run.clone()),
         ("LONGHAUL_STEP", call.context.step.to_string()),
         ("LONGHAUL_ATTEMPT", call.attempt.to_string()),
+        ("LONGHAUL_WORKER", call.context.worker.clone()),
     ] {
         variables.push((name.to_owned(), value));
     }

@@ -76,6 +76,7 @@ async fn the_program_sees_only_what_it_is_allowed_to_see() {
         &key,
         "LONGHAUL_RUN=run-1",
         "LONGHAUL_STEP=7",
+        "LONGHAUL_WORKER=worker-a",
         "PATH=/usr/bin:/bin",
     ];
     assert_eq!(lines, expected);
