@@ -36,8 +36,8 @@ create table longhaul.worker (
     queues           text[]      not null,
     started_at       timestamptz not null default now(),
     lease_expires_at timestamptz not null,
-    -- It makes room for a run that must be driven alone, or drives one: no other need do the same.
-    alone            boolean     not null default false,
+    -- It makes room for suspects, or drives some and nothing else: no other busy worker need do the same.
+    clearing         boolean     not null default false,
     closed_at        timestamptz,
     constraint worker_pkey primary key (id)
 );

@@ -20,10 +20,19 @@ pub const UPKEEP_BATCH_MAX: i64 = 100;
 pub const PAGE_ROWS_MAX: i64 = 200;
 /// Crashes since its last recorded result after which a run is parked for a person: by then it is the likely cause.
 pub const CRASHES_MAX: i32 = 5;
-/// Crashes after which a run is driven alone in its worker, so that it takes no other run down with it.
-pub const CRASHES_ALONE: i32 = 2;
-/// How long a run that must be driven alone waits for a worker that is free, before a busy one makes room for it.
+/// Crashes after which a run is a suspect: it may be what kills its workers, and is not driven beside ordinary runs.
+pub const CRASHES_SUSPECT: i32 = 2;
+/// How long a suspect waits for a worker that is free, before a busy one makes room for it.
 pub const SUSPECT_PATIENCE_SECONDS: f64 = 1.0;
+/// How many suspects are driven at once, with nothing beside them. Fewer after each crash: whoever stood beside the one
+/// that kills its workers is cleared in company, and that one is alone when it has its last chance.
+pub const fn suspects_at_once(crashes: i32) -> u32 {
+    match crashes {
+        ..=2 => 8,
+        3 => 3,
+        _ => 1,
+    }
+}
 /// Runs started by one statement: a fifth of a second's work.
 pub const BATCH_RUNS_MAX: usize = 1000;
 /// Run ids, 36 bytes and a comma each, in one notification of less than 8,000 bytes.

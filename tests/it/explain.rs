@@ -19,13 +19,13 @@ const HOT: [Hot; 8] = [
     Hot {
         name: "claim_runs",
         sql: include_str!("../../engine/src/transition/claim_runs.sql"),
-        given: "$holder, 20, '{default}', '{agent}', '{}', null, false, 2",
+        given: "$holder, 20, '{default}', '{agent}', '{}', null, 0, 1",
         indexes: &["run_claim_idx", "run_pkey"],
     },
     Hot {
         name: "poll",
         sql: include_str!("../../engine/src/query/poll.sql"),
-        given: "'{default}', '{agent}', '{}', null",
+        given: "'{default}', '{agent}', '{}', null, $holder, 1.0",
         indexes: &["run_claim_idx", "run_due_idx", "run_wake_idx", "run_held_idx", "worker_open_idx"],
     },
     Hot {

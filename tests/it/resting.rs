@@ -63,7 +63,7 @@ async fn one_run(world: &World) -> RunId {
 }
 
 #[tokio::test]
-async fn a_run_that_lost_two_workers_is_claimed_only_alone_and_after_five_waits_for_a_person() {
+async fn a_run_that_lost_two_workers_is_kept_apart_and_after_five_waits_for_a_person() {
     let world = World::new(answering("done")).await;
     let run = one_run(&world).await;
     let clock =
@@ -78,8 +78,9 @@ async fn a_run_that_lost_two_workers_is_claimed_only_alone_and_after_five_waits_
         0,
         "not beside other runs"
     );
-    for _ in 0..3 {
-        assert_eq!(lose_a_worker(&engine, &clock, Which::Suspect).await, 1, "alone");
+    for crashes in 2..5 {
+        let suspects = Which::Suspects { crashes };
+        assert_eq!(lose_a_worker(&engine, &clock, suspects).await, 1, "apart");
     }
 
     let parked = world.settled(run).await;

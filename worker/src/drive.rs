@@ -12,9 +12,10 @@ use ::agent::wire::messages::ToolSpec;
 use engine::transition::Control;
 use engine::{AgentVersionId, Claimed, Engine, EngineError};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Agent versions kept ready; more than this are seldom in use at once.
@@ -40,6 +41,9 @@ pub(crate) struct Version {
     pub(crate) schemas: HashMap<String, InputSchema>,
 }
 
+/// Held by each suspect of a group; the session hears when the last one has let go of it.
+pub(crate) type Suspicion = mpsc::Sender<Infallible>;
+
 /// One claimed run and the ways in which it can be told to stop.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -49,10 +53,10 @@ pub(crate) struct Held {
     pub(crate) control: watch::Receiver<Control>,
     /// The worker stops.
     pub(crate) drain: CancellationToken,
-    /// The worker makes room for a run that must be driven alone.
+    /// The worker makes room for suspects.
     pub(crate) room: CancellationToken,
-    /// Cancelled when the run has recorded a result: crashes before it no longer count.
-    pub(crate) proven: CancellationToken,
+    /// Of a suspect; dropped once it has recorded a result.
+    pub(crate) suspicion: Option<Suspicion>,
 }
 
 impl Shared {

@@ -3,7 +3,7 @@
 //! After a lost reply nobody knows whether a statement was committed. The run's lock is taken first, so that a statement
 //! still running on the dead connection has ended, and then the number of the last event tells.
 
-use crate::drive::Shared;
+use crate::drive::{Shared, Suspicion};
 use engine::transition::Control;
 use engine::{Claim, Engine, EngineError, EventWrite, Recorded, StepBegin, StepChange, StepWrites};
 use std::sync::Arc;
@@ -37,8 +37,8 @@ pub(crate) struct Recorder {
     pub(crate) event_seq: i32,
     /// Whether a crash is on record that a result would wipe out.
     pub(crate) crashed_before: bool,
-    /// Cancelled when one has.
-    pub(crate) proven: CancellationToken,
+    /// Dropped when one has.
+    pub(crate) suspicion: Option<Suspicion>,
     pub(crate) lost: CancellationToken,
 }
 
@@ -104,7 +104,7 @@ impl Recorder {
         self.event_seq = last;
         if writes.has_result {
             self.crashed_before = false;
-            self.proven.cancel();
+            self.suspicion = None;
         }
         self.shared.announcer.tell([self.claim.run]);
         Written::Now(control)

@@ -4,7 +4,7 @@
 
 use crate::config::Config;
 use crate::crash_point::crash_point;
-use crate::drive::{Held, Shared};
+use crate::drive::{Held, Shared, Suspicion};
 use crate::lease::{DatabaseClock, Keeper, Lease, before_asking};
 use crate::worker::chain;
 use engine::query::Poller;
@@ -14,6 +14,7 @@ use engine::{
     Attention, Claim, ClaimRuns, Claimed, Connect, Engine, EngineError, Registration, Release, RunId, Which, WorkerId,
 };
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,14 +38,14 @@ pub(crate) enum Ended {
     LeaseLost,
 }
 
-/// Whether the worker drives several runs at once.
+/// Which runs the worker drives beside each other.
 enum Company {
-    Any,
-    /// A run must be driven alone: those in hand are given back, and none is claimed.
+    Ordinary,
+    /// Suspects wait: runs in hand are given back, and none is claimed.
     Leaving,
-    /// One is driven alone, until it has recorded a result or is done.
-    None {
-        proven: CancellationToken,
+    /// A few suspects, until each has recorded a result or is done.
+    Suspects {
+        cleared: mpsc::Receiver<Infallible>,
     },
 }
 
@@ -56,8 +57,8 @@ enum Event {
     Finished(Result<(Id, ()), JoinError>),
     /// Runs want attention.
     Attention(Vec<Attention>),
-    /// The run that is driven alone has recorded a result.
-    Proven,
+    /// The suspects have recorded results, or are done.
+    Cleared,
     LeaseLost,
     Shutdown,
 }
@@ -70,11 +71,11 @@ pub(crate) struct Session {
     functions: Vec<String>,
     lease: Lease,
     drain: CancellationToken,
-    /// Cancelled to make room for a run that must be driven alone; made anew for the runs after it.
+    /// Cancelled to make room for suspects; made anew for the runs after them.
     room: CancellationToken,
     company: Company,
     /// What other workers were told of it.
-    said_alone: bool,
+    said_clearing: bool,
     drivers: JoinSet<()>,
     /// What each task drives, and how to tell it of a change.
     driven: HashMap<Id, (Claim, watch::Sender<Control>)>,
@@ -144,8 +145,8 @@ impl Session {
             lease,
             drain: CancellationToken::new(),
             room: CancellationToken::new(),
-            company: Company::Any,
-            said_alone: false,
+            company: Company::Ordinary,
+            said_clearing: false,
             drivers: JoinSet::new(),
             driven: HashMap::new(),
             held,
@@ -164,7 +165,7 @@ impl Session {
                 Event::Due => self.take_due().await,
                 Event::Finished(done) => self.settle(done).await,
                 Event::Attention(runs) => self.pass_on(&runs),
-                Event::Proven => self.take_company(),
+                Event::Cleared => self.take_company(),
                 Event::LeaseLost => return self.let_go().await,
                 Event::Shutdown => return self.drain().await,
             }
@@ -173,13 +174,16 @@ impl Session {
 
     async fn next_event(&mut self, shutdown: &CancellationToken) -> Event {
         let has_room = match &self.company {
-            Company::Any => self.drivers.len() < self.config.runs_max,
+            Company::Ordinary => self.drivers.len() < self.config.runs_max,
             Company::Leaving => self.drivers.is_empty(),
-            Company::None { .. } => false,
+            Company::Suspects { .. } => false,
         };
-        let proven = match &self.company {
-            Company::None { proven } => Some(proven.clone()),
-            Company::Any | Company::Leaving => None,
+        let cleared = async {
+            match &mut self.company {
+                // Nothing is ever sent: it ends when the last sender is dropped.
+                Company::Suspects { cleared } => cleared.recv().await.is_none(),
+                Company::Ordinary | Company::Leaving => std::future::pending().await,
+            }
         };
         tokio::select! {
             biased;
@@ -187,7 +191,7 @@ impl Session {
             () = shutdown.cancelled() => Event::Shutdown,
             Some(done) = self.drivers.join_next_with_id() => Event::Finished(done),
             Some(runs) = self.attention.recv() => Event::Attention(runs),
-            () = proven.unwrap_or_default().cancelled_owned() => Event::Proven,
+            _ = cleared => Event::Cleared,
             () = self.due.notified(), if has_room => Event::Due,
             () = tokio::time::sleep_until(self.next_poll) => Event::Due,
         }
@@ -229,10 +233,10 @@ impl Session {
             }
             self.shared.announcer.tell(reclaimed.runs);
         }
-        if self.drivers.is_empty() && self.claim_suspect(poll.suspect).await? {
+        if self.drivers.is_empty() && self.claim_suspects(poll.suspect_crashes).await? {
             return Ok(next.max(SOONEST_POLL));
         }
-        if poll.neglected && matches!(self.company, Company::Any) && !self.drivers.is_empty() {
+        if poll.neglected && matches!(self.company, Company::Ordinary) && !self.drivers.is_empty() {
             self.leave_company().await?;
         }
         if (poll.wakeable || poll.reclaimable || poll.claimable) && self.claim().await? {
@@ -244,8 +248,8 @@ impl Session {
     /// Claims as many runs as there is room for; whether there were any.
     async fn claim(&mut self) -> Result<bool, EngineError> {
         let room = match &self.company {
-            Company::Any => self.config.runs_max.saturating_sub(self.drivers.len()),
-            Company::Leaving | Company::None { .. } => 0,
+            Company::Ordinary => self.config.runs_max.saturating_sub(self.drivers.len()),
+            Company::Leaving | Company::Suspects { .. } => 0,
         };
         if room == 0 {
             return Ok(false);
@@ -253,27 +257,32 @@ impl Session {
         let claimed = self.claim_runs(Which::Ordinary, room).await?;
         let any = !claimed.is_empty();
         for run in claimed {
-            self.start(run);
+            self.start(run, None);
         }
         Ok(any)
     }
 
-    /// Claims a run that must be driven alone, if one is due; nothing else is driven now. Whether there was one.
-    async fn claim_suspect(&mut self, due: bool) -> Result<bool, EngineError> {
-        let claimed = if due {
-            self.claim_runs(Which::Suspect, 1).await?.pop()
-        } else {
-            None
+    /// Claims a few suspects with so many crashes behind them, if any are due; nothing else is driven now. Whether there
+    /// were any.
+    async fn claim_suspects(&mut self, crashes: Option<i32>) -> Result<bool, EngineError> {
+        let claimed = match crashes {
+            Some(crashes) => {
+                self.claim_runs(Which::Suspects { crashes }, self.config.runs_max)
+                    .await?
+            }
+            None => Vec::new(),
         };
-        let found = claimed.is_some();
-        self.company = match claimed {
-            Some(run) => Company::None {
-                proven: self.start(run),
-            },
-            None => Company::Any,
-        };
+        let any = !claimed.is_empty();
+        self.company = Company::Ordinary;
+        if any {
+            let (suspicion, cleared) = mpsc::channel(1);
+            for run in claimed {
+                self.start(run, Some(suspicion.clone()));
+            }
+            self.company = Company::Suspects { cleared };
+        }
         self.say_company().await?;
-        Ok(found)
+        Ok(any)
     }
 
     async fn claim_runs(&self, which: Which, most: usize) -> Result<Vec<Claimed>, EngineError> {
@@ -293,9 +302,9 @@ impl Session {
         Ok(claimed)
     }
 
-    /// Gives back what is in hand, in good order, so that a run can be driven alone here.
+    /// Gives back what is in hand, in good order, so that suspects can be driven here.
     async fn leave_company(&mut self) -> Result<(), EngineError> {
-        info!(worker.id = %self.id, runs = self.drivers.len(), "making room for a run that must be driven alone");
+        info!(worker.id = %self.id, runs = self.drivers.len(), "making room for runs that may have killed their workers");
         self.company = Company::Leaving;
         // Others are to know before anything is given back.
         self.say_company().await?;
@@ -303,31 +312,29 @@ impl Session {
         Ok(())
     }
 
-    /// The run that was driven alone is above suspicion, or done.
+    /// The suspects are cleared, or done.
     fn take_company(&mut self) {
-        self.company = Company::Any;
+        self.company = Company::Ordinary;
         self.due.notify_one();
     }
 
     /// Tells other workers, if they do not know.
     async fn say_company(&mut self) -> Result<(), EngineError> {
-        let alone = !matches!(self.company, Company::Any);
-        if alone != self.said_alone {
-            self.shared.engine.set_alone(self.id, alone).await?;
-            self.said_alone = alone;
+        let clearing = !matches!(self.company, Company::Ordinary);
+        if clearing != self.said_clearing {
+            self.shared.engine.set_clearing(self.id, clearing).await?;
+            self.said_clearing = clearing;
         }
         Ok(())
     }
 
-    /// Drives it. The token is cancelled once it has recorded a result.
-    fn start(&mut self, claimed: Claimed) -> CancellationToken {
+    fn start(&mut self, claimed: Claimed, suspicion: Option<Suspicion>) {
         let (sender, control) = watch::channel(Control {
             wakes: claimed.wakes,
             cancel_requested: claimed.cancel_requested,
             paused: false,
         });
         let claim = claimed.claim;
-        let proven = CancellationToken::new();
         let held = Held {
             clock: DatabaseClock::told(claimed.now),
             claimed,
@@ -335,7 +342,7 @@ impl Session {
             control,
             drain: self.drain.clone(),
             room: self.room.clone(),
-            proven: proven.clone(),
+            suspicion,
         };
         let task = self
             .drivers
@@ -345,7 +352,6 @@ impl Session {
             // From now on the keeper asks more often.
             self.hurry.notify_one();
         }
-        proven
     }
 
     /// A driver that panics gives its run back.
@@ -361,9 +367,6 @@ impl Session {
             let (shared, lease) = (Arc::clone(&self.shared), self.lease.clone());
             self.helpers
                 .spawn(async move { give_back_broken(&shared, &claim, &lease).await });
-        }
-        if self.drivers.is_empty() && matches!(self.company, Company::None { .. }) {
-            self.company = Company::Any;
         }
         // There is room again.
         self.due.notify_one();

@@ -50,13 +50,13 @@ pub(crate) fn head(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
         line("deadline", instant(deadline));
     }
     if run.crashes > 0 && run.ended_at.is_none() {
-        let alone = if run.crashes >= engine::limits::CRASHES_ALONE && run.wait_reason.as_deref() != Some("crashes") {
-            "; it is driven alone in its worker"
+        let apart = if run.crashes >= engine::limits::CRASHES_SUSPECT && run.wait_reason.as_deref() != Some("crashes") {
+            "; it is driven apart from other runs"
         } else {
             ""
         };
         let told = format!(
-            "{} of {} since its last result{alone}",
+            "{} of {} since its last result{apart}",
             run.crashes,
             engine::limits::CRASHES_MAX
         );

@@ -27,9 +27,9 @@ pub struct Poll {
     pub reclaimable: bool,
     /// A run that this worker can drive is due.
     pub claimable: bool,
-    /// A run is due that must be driven alone.
-    pub suspect: bool,
-    /// Such a run waits in vain: no worker was free for it, and none makes room.
+    /// Suspects are due; the fewest crashes that one of them has behind it.
+    pub suspect_crashes: Option<i32>,
+    /// One waits in vain: no worker was free for it, and none makes room.
     pub neglected: bool,
     /// From now to the next instant at which a run falls due or a lease ends.
     pub next_due: Option<Duration>,
@@ -105,7 +105,7 @@ impl Engine {
             wakeable: row.wakeable,
             reclaimable: row.reclaimable,
             claimable: row.claimable,
-            suspect: row.suspect,
+            suspect_crashes: row.suspect_crashes,
             neglected: row.neglected,
             next_due: row
                 .next_due_ms

@@ -1,5 +1,5 @@
 -- What an idle worker wants to know, in one statement: is there something to wake, take back or claim, and when next.
--- The 2 is limits::CRASHES_ALONE, written out so that run_suspect_idx serves.
+-- The 2 is limits::CRASHES_SUSPECT, written out so that run_suspect_idx serves.
 select
     coalesce((
         select run.due_at <= coalesce($4::timestamptz, now())
@@ -36,8 +36,9 @@ select
             limit 1
         ) as run
     ) as "claimable!",
-    exists (
-        select from longhaul.run
+    (
+        select min(run.crashes)
+        from longhaul.run
         where run.queue = any ($1)
           and run.state = 'queued'
           and run.paused_at is null
@@ -45,7 +46,7 @@ select
           and run.kind = any ($2)
           and run.functions <@ $3
           and run.crashes >= 2
-    ) as "suspect!",
+    ) as suspect_crashes,
     exists (
         select from longhaul.run
         where run.queue = any ($1)
@@ -57,7 +58,7 @@ select
           and run.crashes >= 2
           and not exists (
               select from longhaul.worker as other
-              where other.alone
+              where other.clearing
                 and other.id <> $5
                 and other.closed_at is null
                 and other.lease_expires_at > coalesce($4::timestamptz, now())

@@ -25,8 +25,11 @@ pub struct ClaimRuns<'a> {
 pub enum Which {
     /// Those that may be driven beside others.
     Ordinary,
-    /// One that lost several workers since its last result: driven alone.
-    Suspect,
+    /// Suspects that have lost so many workers since their last results: a few, and nothing beside them.
+    Suspects {
+        /// From [`limits::CRASHES_SUSPECT`].
+        crashes: i32,
+    },
 }
 
 /// A claimed run with everything that its driver needs besides its steps.
@@ -86,21 +89,21 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn claim_runs(&self, wanted: ClaimRuns<'_>) -> Result<Vec<Claimed>, EngineError> {
-        let batch = match wanted.which {
-            Which::Ordinary => i64::from(wanted.batch.min(limits::CLAIM_BATCH_MAX)),
-            Which::Suspect => 1,
+        let (fewest, most, bound) = match wanted.which {
+            Which::Ordinary => (0, limits::CRASHES_SUSPECT - 1, limits::CLAIM_BATCH_MAX),
+            Which::Suspects { crashes } => (crashes, crashes, limits::suspects_at_once(crashes)),
         };
         let rows = sqlx::query_file_as!(
             Row,
             "src/transition/claim_runs.sql",
             wanted.worker.0,
-            batch,
+            i64::from(wanted.batch.min(bound)),
             wanted.queues,
             wanted.kinds,
             wanted.functions,
             self.at(),
-            wanted.which == Which::Suspect,
-            limits::CRASHES_ALONE,
+            fewest,
+            most,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -1,5 +1,6 @@
 -- Takes due runs that this worker can drive, by priority, then due time. The fence shuts out whoever held them before.
--- Runs that may have killed their workers are taken one at a time, by a worker that drives nothing else ($7).
+-- Runs that may have killed their workers are taken by a worker that drives nothing else, those with as many crashes
+-- behind them ($7 to $8) together.
 -- Queue by queue, so that each is read in its order and no further than wanted, however many are due.
 with due as (
     select run.id
@@ -14,7 +15,7 @@ with due as (
           and run.kind = any ($4)
           -- Most runs need no functions; said apart, since the planner takes containment for a rarity.
           and (run.functions = '{}' or run.functions <@ $5)
-          and case when $7 then run.crashes >= $8 else run.crashes < $8 end
+          and run.crashes between $7 and $8
         order by run.priority, run.due_at, run.id
         limit $2
         for no key update skip locked

@@ -82,12 +82,12 @@ impl Engine {
         Ok(LiveLease::Extended(attention.collect()))
     }
 
-    /// Tells other workers whether this one makes room for a run that must be driven alone, or drives one.
+    /// Tells other workers whether this one takes suspects only.
     ///
     /// # Errors
     /// The database's.
-    pub async fn set_alone(&self, worker: WorkerId, alone: bool) -> Result<(), EngineError> {
-        sqlx::query_file!("src/transition/set_alone.sql", worker.0, alone)
+    pub async fn set_clearing(&self, worker: WorkerId, clearing: bool) -> Result<(), EngineError> {
+        sqlx::query_file!("src/transition/set_clearing.sql", worker.0, clearing)
             .execute(&self.pool)
             .await?;
         Ok(())

@@ -7,7 +7,7 @@ use crate::{Claim, Engine, EngineError, limits};
 pub enum Release {
     /// Its worker stops in good order.
     Shutdown,
-    /// Its worker makes room for a run that must be driven alone.
+    /// Its worker makes room for suspects.
     Room,
     /// Somebody paused it.
     Paused,

@@ -248,7 +248,7 @@ async fn an_agent_version_that_cannot_be_read_fails_its_runs_with_a_code() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_never_idle_makes_room_for_a_run_that_must_be_driven_alone() {
+async fn a_worker_that_is_never_idle_makes_room_for_a_suspect() {
     let again = || Answer::calling("note", json!({"text": "again"}));
     let script = Script::new()
         .rule(Rule::on_turn(1).answers(again()))

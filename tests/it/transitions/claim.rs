@@ -188,7 +188,7 @@ async fn a_run_waits_for_a_worker_with_its_queue_its_kind_and_its_functions() {
 }
 
 #[tokio::test]
-async fn a_suspect_run_is_neglected_until_a_worker_that_can_drive_it_stands_alone() {
+async fn a_suspect_run_is_neglected_until_a_worker_that_can_drive_it_makes_room() {
     let stage = Stage::new().await;
     let run = stage.start().await;
     stage
@@ -203,13 +203,13 @@ async fn a_suspect_run_is_neglected_until_a_worker_that_can_drive_it_stands_alon
     let (soon, _) = stage.at(stage.now().await);
     let (later, _) = stage.at(stage.now().await + TimeDelta::seconds(2));
 
-    assert!(soon.poll(asks(worker)).await.unwrap().suspect);
+    assert!(soon.poll(asks(worker)).await.unwrap().suspect_crashes.is_some());
     assert!(
         !soon.poll(asks(worker)).await.unwrap().neglected,
         "a free worker comes first"
     );
     assert!(later.poll(asks(worker)).await.unwrap().neglected);
-    later.set_alone(other, true).await.unwrap();
+    later.set_clearing(other, true).await.unwrap();
     assert!(
         !later.poll(asks(worker)).await.unwrap().neglected,
         "the other makes room"
@@ -219,7 +219,7 @@ async fn a_suspect_run_is_neglected_until_a_worker_that_can_drive_it_stands_alon
         "and knows that it has to"
     );
     assert!(
-        later.poll(asks(worker)).await.unwrap().suspect,
+        later.poll(asks(worker)).await.unwrap().suspect_crashes.is_some(),
         "a free worker may take it all the same"
     );
 
@@ -228,6 +228,39 @@ async fn a_suspect_run_is_neglected_until_a_worker_that_can_drive_it_stands_alon
         much_later.poll(asks(worker)).await.unwrap().neglected,
         "a dead worker makes no room"
     );
-    later.set_alone(other, false).await.unwrap();
+    later.set_clearing(other, false).await.unwrap();
     assert!(later.poll(asks(worker)).await.unwrap().neglected);
+}
+
+#[tokio::test]
+async fn suspects_are_claimed_in_ever_smaller_groups_of_equals() {
+    let stage = Stage::new().await;
+    for _ in 0..10 {
+        let run = stage.start().await;
+        stage
+            .sql("update longhaul.run set crashes = 2 where id = $1", run)
+            .await;
+    }
+    stage.start().await;
+    let worker = stage.worker().await;
+    let (queues, kinds) = (["default".to_owned()], ["agent".to_owned()]);
+    for (crashes, group) in [(2, 8), (3, 3), (4, 1)] {
+        let wanted = ClaimRuns {
+            worker,
+            batch: 64,
+            queues: &queues,
+            kinds: &kinds,
+            functions: &[],
+            which: Which::Suspects { crashes },
+        };
+        let claimed = stage.engine.claim_runs(wanted).await.unwrap();
+        assert_eq!(claimed.len(), group, "{crashes} crashes");
+        assert!(claimed.iter().all(|run| run.crashes == crashes));
+        for run in claimed {
+            let worse = "update longhaul.run
+                 set state = 'queued', worker_id = null, due_at = now(), crashes = crashes + 1 where id = $1";
+            stage.sql(worse, run.claim.run).await;
+        }
+    }
+    assert_eq!(claim(&stage.engine, worker, 64).await.len(), 1, "the ordinary one");
 }

@@ -22,7 +22,7 @@ impl Driver {
             control,
             drain,
             room,
-            proven,
+            suspicion,
         } = held;
         let recorder = Recorder {
             shared: Arc::clone(&shared),
@@ -30,7 +30,7 @@ impl Driver {
             claim: claimed.claim,
             event_seq: claimed.event_seq,
             crashed_before: claimed.crashes > 0,
-            proven,
+            suspicion,
             lost: lease.lost.clone(),
         };
         let read = recorder
