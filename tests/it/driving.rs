@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use worker::{FunctionContext, Functions};
 
@@ -126,6 +127,26 @@ impl Bench {
             async move {
                 bench.write(&context, &words.text);
                 assert!(words.text.is_empty(), "a function of a test bursts, as it should");
+                Ok(())
+            }
+        });
+        functions
+    }
+
+    /// `wait` writes down and lets go of its thread when the gate is open, without an answer: only then can it be cut.
+    /// Needs a runtime of several threads.
+    pub(crate) fn functions_that_are_cut_late(&self) -> Functions {
+        let mut functions = Functions::new();
+        let bench = self.clone();
+        functions.register("wait", move |context, words: Words| {
+            let bench = bench.clone();
+            async move {
+                bench.write(&context, &words.text);
+                let mut open = bench.open.subscribe();
+                tokio::task::block_in_place(|| {
+                    let _ = Handle::current().block_on(open.wait_for(|open| *open));
+                });
+                std::future::pending::<()>().await;
                 Ok(())
             }
         });

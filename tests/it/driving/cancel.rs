@@ -86,6 +86,45 @@ async fn a_cancel_waits_for_the_call_that_is_out_and_records_its_result() {
     worker.drain().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_cut_by_a_shutdown_on_a_cancelled_run_is_unknown() {
+    let world = World::new(calling([("wait", json!({"text": "pay"}))])).await;
+    world.apply(&agent(&function("wait", "idempotent"))).await;
+    let bench = Bench::new();
+    let run = world.start("helper", &json!("hello")).await;
+    let mut config = world.config("worker A");
+    config.drain_grace = Duration::from_millis(100);
+    let worker = world.worker(config, bench.functions_that_are_cut_late());
+    bench.arrived(1).await;
+
+    let draining = tokio::spawn(worker.drain());
+    world.lease_extended().await;
+    world.engine.cancel_run(run, None, None).await.unwrap();
+    // By the time a lease is extended once more, its worker has heard of the cancel.
+    for _ in 0..2 {
+        world.lease_extended().await;
+    }
+    assert_eq!(world.engine.run_detail(run).await.unwrap().state, "running");
+    bench.open();
+    draining.await.unwrap();
+
+    assert_eq!(world.engine.run_detail(run).await.unwrap().state, "cancelled");
+    let journal = world.engine.journal(run).await.unwrap();
+    let cut = &journal[1];
+    assert_eq!((cut.state.as_str(), cut.maybe_applied), ("unknown", true));
+    assert_eq!(cut.evidence.as_ref().unwrap()["cut"], "cancel");
+    let events = world.engine.events(run, 0, 100).await.unwrap();
+    let [.., told, end] = events.as_slice() else {
+        panic!("more than one event")
+    };
+    assert_eq!(
+        (told.kind.as_str(), end.kind.as_str()),
+        ("step.unknown", "run.cancelled")
+    );
+    assert_eq!(told.data.as_ref().unwrap().0, json!({"attempt": 1, "why": "cancel"}));
+    assert_eq!(bench.ledger().len(), 1);
+}
+
 #[tokio::test]
 async fn a_run_cancelled_while_nobody_held_it_is_never_driven() {
     let world = World::new(answering()).await;

@@ -1,7 +1,8 @@
 //! One attempt of a command tool: a local program, started without a shell.
 //!
 //! The program gets the input on standard input, the allow-listed variables, and nothing else of the worker's
-//! environment. It leads a process group of its own, and the group ends with the call, however the call ends: what the
+//! environment. The whole input is there before the program starts, so that it is whole for a program that outlives its
+//! worker too. It leads a process group of its own, and the group ends with the call, however the call ends: what the
 //! program leaves behind in it is killed, so that nothing acts on after its step is recorded. A daemon that is meant to
 //! stay must leave the group (`setsid`) and close its output.
 //! Start at [`call`]; the program's life is in [`process`].
@@ -37,11 +38,16 @@ pub(super) struct Start<'a> {
 pub(super) async fn call(environment: &Environment, call: &Call<'_>, start: Start<'_>) -> Attempt {
     let (variables, secrets) = environment::variables(environment, call, start.tool);
     let mut limit = Limit::of(call);
-    let command = match command(start, variables) {
+    let mut command = match command(start, variables) {
         Ok(command) => command,
         Err(error) => return Attempt::not_sent(error),
     };
-    let ended = match process::run(command, start.stdin, &mut limit).await {
+    match limit.within(process::input(start.stdin)).await {
+        Some(Ok(input)) => command.stdin(input),
+        Some(Err(error)) => return Attempt::not_sent(input_not_written(&error)),
+        None => return Attempt::not_sent(limit.expired()),
+    };
+    let ended = match process::run(command, &mut limit).await {
         Ok(ended) => ended,
         Err(error) => return Attempt::not_sent(not_started(start, &error)),
     };
@@ -76,7 +82,6 @@ fn command(start: Start<'_>, variables: Vec<(String, String)>) -> Result<tokio::
         .args(arguments)
         .env_clear()
         .envs(variables)
-        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -89,6 +94,12 @@ fn command(start: Start<'_>, variables: Vec<(String, String)>) -> Result<tokio::
         command.current_dir(folder);
     }
     Ok(command)
+}
+
+/// Nothing ran: the worker's folder for temporary files is full, or not there.
+fn input_not_written(error: &io::Error) -> StepError {
+    let message = format!("the program's input could not be written to a temporary file: {error}");
+    StepError::new(ErrorClass::Transient, "command_input_not_written", message)
 }
 
 /// Nothing ran. What an operator must mend ends the run; what the input brought about goes to the model.

@@ -2,6 +2,7 @@
 
 use super::attempt::{Finished, Report};
 use super::begin::change;
+use super::stop::end_cancelled;
 use super::{Driver, Flow};
 use crate::crash_point::crash_point;
 use crate::recorder::{Draft, Written};
@@ -183,22 +184,21 @@ impl Driver {
 
     /// We cut it: at a cancel for good, at a shutdown to be gone on with, at no cost to its budget.
     fn attempt_cut(&self, mut step: Step) -> After {
-        let cancelled = self.is_cancelled();
         step.maybe_applied |= effect(&step) != Effect::ReadOnly;
         step.error = None;
-        let event = if cancelled {
-            step.state = StepState::Cancelled;
-            ("step.cancelled", json!({"attempt": step.attempt}))
+        let (cut, event) = if self.is_cancelled() {
+            let event = end_cancelled(&mut step);
+            ("cancel", (event, json!({"attempt": step.attempt, "why": "cancel"})))
         } else {
             step.state = StepState::Waiting;
             step.due_at = Some(self.now());
             step.attempts_max += 1;
-            ("step.given_back", json!({"attempt": step.attempt}))
+            ("shutdown", ("step.given_back", json!({"attempt": step.attempt})))
         };
         After {
             step,
             message: None,
-            evidence: json!({"cut": if cancelled { "cancel" } else { "shutdown" }}),
+            evidence: json!({ "cut": cut }),
             event,
         }
     }

@@ -6,7 +6,7 @@ use super::outcome::effect;
 use super::{Driver, Flow};
 use crate::crash_point::crash_point;
 use crate::recorder::{Draft, Written};
-use agent::{Effect, StepState};
+use agent::{Effect, Step, StepState};
 use engine::{Ending, EngineError, Release};
 use serde_json::json;
 use tracing::info;
@@ -22,7 +22,7 @@ pub(super) enum Stop {
     Pause,
     /// The worker is to end.
     Drain,
-    /// The worker is to drive another run alone.
+    /// The worker is to drive suspects, and nothing beside them.
     Room,
 }
 
@@ -142,7 +142,7 @@ impl Driver {
         Ok(Flow::GoOn)
     }
 
-    /// A call that went out and was not answered keeps its honest end: unknown, unless repeating it changes nothing.
+    /// Ends what waits or was interrupted.
     async fn end_open_steps(&mut self) -> Result<Flow, EngineError> {
         let mut draft = Draft::default();
         let mut steps = Vec::new();
@@ -153,14 +153,7 @@ impl Driver {
             }
             let mut step = step.clone();
             step.maybe_applied |= interrupted;
-            step.due_at = None;
-            let doubtful = step.maybe_applied && effect(&step) != Effect::ReadOnly;
-            step.state = if doubtful {
-                StepState::Unknown
-            } else {
-                StepState::Cancelled
-            };
-            let event = if doubtful { "step.unknown" } else { "step.cancelled" };
+            let event = end_cancelled(&mut step);
             draft.change(change(&step, None));
             draft.event(event, step.seq, Some(json!({"why": "cancel"})));
             steps.push(step);
@@ -172,5 +165,18 @@ impl Driver {
             Written::Now(_) | Written::Refused(_) => Flow::GoOn,
             Written::ClaimLost => Flow::Done,
         })
+    }
+}
+
+/// The end of a step on a cancelled run, and its event. A call that went out and was not answered keeps its honest end:
+/// unknown, unless repeating it changes nothing.
+pub(super) fn end_cancelled(step: &mut Step) -> &'static str {
+    step.due_at = None;
+    if step.maybe_applied && effect(step) != Effect::ReadOnly {
+        step.state = StepState::Unknown;
+        "step.unknown"
+    } else {
+        step.state = StepState::Cancelled;
+        "step.cancelled"
     }
 }

@@ -1,5 +1,7 @@
-//! The life of one program: started, fed, listened to, and ended together with everything in its process group.
+//! The life of one program: given its input, started, listened to, and ended together with everything in its process
+//! group.
 
+use crate::crash_point::crash_point;
 use crate::tool::limit::Limit;
 use crate::tool::output::READ_BEYOND_BYTES;
 use agent::tool::OUTPUT_BYTES_MAX;
@@ -8,12 +10,14 @@ use futures_util::future::FusedFuture;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{ChildStdin, Command};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::task::spawn_blocking;
 
 /// How much of standard output is kept, from its beginning.
 const STDOUT_BYTES_MAX: usize = OUTPUT_BYTES_MAX + READ_BEYOND_BYTES;
@@ -63,13 +67,27 @@ impl Drop for Group {
     }
 }
 
+/// The text as a file without a name, to be a program's standard input. A pipe that is fed would end with the worker:
+/// a program that outlived it would take what had come so far for the whole.
+pub(super) async fn input(text: &str) -> io::Result<File> {
+    let text = text.to_owned();
+    spawn_blocking(move || {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(text.as_bytes())?;
+        file.rewind()?;
+        Ok(file)
+    })
+    .await?
+}
+
 /// Starts the program and stays with it to its end. An error means that it was not started.
-pub(super) async fn run(mut command: Command, stdin: &str, limit: &mut Limit) -> io::Result<Ended> {
+pub(super) async fn run(mut command: Command, limit: &mut Limit) -> io::Result<Ended> {
     let mut child = command.spawn()?;
+    crash_point!("command.started");
     let group = Group::led_by(child.id());
     let mut stdout = Kept::beginning(STDOUT_BYTES_MAX);
     let mut stderr = Kept::end(STDERR_BYTES_MAX);
-    let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
 
     let (exit, left_open) = {
         let mut listening = pin!(
@@ -78,21 +96,17 @@ pub(super) async fn run(mut command: Command, stdin: &str, limit: &mut Limit) ->
             }
             .fuse()
         );
-        let waited = {
-            let mut feeding = pin!(feed(input, stdin).fuse());
-            limit
-                .within(async {
-                    loop {
-                        tokio::select! {
-                            biased;
-                            status = child.wait() => return status,
-                            () = &mut listening, if !listening.is_terminated() => {}
-                            () = &mut feeding, if !feeding.is_terminated() => {}
-                        }
+        let waited = limit
+            .within(async {
+                loop {
+                    tokio::select! {
+                        biased;
+                        status = child.wait() => return status,
+                        () = &mut listening, if !listening.is_terminated() => {}
                     }
-                })
-                .await
-        };
+                }
+            })
+            .await;
         let exit = match waited {
             Some(Ok(status)) => Exit::Status(status),
             Some(Err(error)) => Exit::Lost(error.to_string()),
@@ -111,13 +125,6 @@ pub(super) async fn run(mut command: Command, stdin: &str, limit: &mut Limit) ->
         stdout,
         stderr,
     })
-}
-
-/// Writes the input and closes it. A program that does not read it is within its rights.
-async fn feed(input: Option<ChildStdin>, text: &str) {
-    if let Some(mut input) = input {
-        let _ = input.write_all(text.as_bytes()).await;
-    }
 }
 
 /// The part of a stream that is kept while all of it is read, so that the program never waits for us.
