@@ -13,6 +13,7 @@ mod command;
 mod fuzz_api;
 mod prepare;
 mod rules;
+mod storm;
 mod test;
 mod workspace;
 
@@ -26,8 +27,10 @@ usage: cargo xtask <task>
   check              format, the project's own rules, clippy with warnings as errors
   test [ARGS…]       all tests of the workspace; ARGS go to the test runner
   prepare            write sqlx's offline cache (.sqlx) against a migrated database
+  prepare --check    fail if the cache is not what prepare would write
   fuzz-api [ARGS…]   schemathesis against the HTTP door; ARGS go to schemathesis
-  prepare --check    fail if the cache is not what prepare would write";
+  storm [OPTIONS]    faults without end over all of it, and a verdict: --seconds S, --seed N, --workers W,
+                     --break NAME; --fixed for each seed of tests/storm/seeds";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -48,6 +51,7 @@ fn run(arguments: Vec<String>) -> anyhow::Result<ExitCode> {
         (Some("check"), []) => check::check(),
         (Some("test"), _) => test::test(&rest),
         (Some("fuzz-api"), _) => fuzz_api::fuzz_api(&rest),
+        (Some("storm"), _) => storm::storm(&rest),
         (Some("prepare"), []) => prepare::prepare(prepare::Mode::Write),
         (Some("prepare"), ["--check"]) => prepare::prepare(prepare::Mode::Compare),
         (None | Some("help" | "--help" | "-h"), _) => {

@@ -1,4 +1,5 @@
-//! `docs/checklist.md` promises a test for each of its rows: the tests it names must exist.
+//! `docs/checklist.md` promises a test for each of its rows: the tests it names must exist. So must those of every table
+//! in `docs` whose last column is headed `test`.
 //!
 //! A row is `| id | where | test | note |`. The test column names tests in backticks, with or without their modules; a
 //! name with a slash or a dot is a file. A row without a test says in its note why.
@@ -31,7 +32,7 @@ pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
             tests.contains(name.rsplit("::").next().unwrap_or(name))
         }
     };
-    let mut findings = Vec::new();
+    let mut findings = tables_of_tests(files, is_there);
     for (number, row) in rows(&page.text) {
         let mut complain = |what: String, remedy: &str| {
             let place = format!("{CHECKLIST}:{number}");
@@ -48,7 +49,7 @@ pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
             );
             continue;
         };
-        let names: Vec<&str> = test.split('`').skip(1).step_by(2).collect();
+        let names = quoted(test);
         for name in names.iter().filter(|name| !is_there(name)) {
             complain(
                 format!("row {id} names {name}, which is no test of this workspace"),
@@ -63,6 +64,44 @@ pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Rows of other pages that name a test which does not exist, or none at all.
+fn tables_of_tests(files: &[SourceFile], is_there: impl Fn(&str) -> bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for page in files.iter().filter(|file| is_page(&file.path)) {
+        let mut names_tests = false;
+        for (number, line) in (1..).zip(page.text.lines()) {
+            let row = cells(line);
+            let Some(last) = row.last() else {
+                names_tests = false;
+                continue;
+            };
+            let names = quoted(last);
+            let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
+            if names_tests && !last.starts_with('-') && (names.is_empty() || !missing.is_empty()) {
+                findings.push(Finding {
+                    what: if names.is_empty() {
+                        "a row names no test".to_owned()
+                    } else {
+                        format!("a row names {missing:?}, which is no test of this workspace")
+                    },
+                    place: format!("{}:{number}", page.path.display()),
+                    remedy: "name the tests that show the row, in backticks".to_owned(),
+                });
+            }
+            names_tests |= last == "test";
+        }
+    }
+    findings
+}
+
+fn is_page(path: &Path) -> bool {
+    path.starts_with("docs") && path != Path::new(CHECKLIST) && path.extension().is_some_and(|found| found == "md")
+}
+
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
 }
 
 /// The rows of all tables with their line numbers, without the heads and the lines under them.

@@ -13,10 +13,11 @@ const CLI: &str = "longhaul";
 const LAUNCHER: &str = "longhaul-launcher";
 const REHEARSAL: &str = "longhaul-rehearsal";
 const TESTS: &str = "longhaul-tests";
+const STORM: &str = "longhaul-storm";
 const XTASK: &str = "xtask";
 
 /// Each package, and the packages of the workspace that it may see. Dependencies for tests count like all others.
-const MAY_SEE: [(&str, &[&str]); 9] = [
+const MAY_SEE: [(&str, &[&str]); 10] = [
     (ENGINE, &[]),
     (AGENT, &[]),
     (WORKER, &[ENGINE, AGENT]),
@@ -25,14 +26,16 @@ const MAY_SEE: [(&str, &[&str]); 9] = [
     (LAUNCHER, &[]),
     (REHEARSAL, &[]),
     (TESTS, &[ENGINE, AGENT, WORKER, API, CLI, LAUNCHER, REHEARSAL]),
+    // What judges the product shares no code with it.
+    (STORM, &[LAUNCHER, REHEARSAL]),
     (XTASK, &[LAUNCHER]),
 ];
 
 /// Libraries that belong to some packages only.
 const HOMES: [(&str, &[&str]); 5] = [
-    ("sqlx", &[ENGINE, TESTS]),
+    ("sqlx", &[ENGINE, TESTS, STORM]),
     ("axum", &[API, REHEARSAL, TESTS]),
-    ("reqwest", &[WORKER, CLI, TESTS]),
+    ("reqwest", &[WORKER, CLI, TESTS, STORM]),
     ("backoff", &[ENGINE]),
     ("testcontainers", &[TESTS]),
 ];
@@ -102,6 +105,7 @@ fn check_package(package: &Package) -> Vec<Finding> {
 fn folder(package: &str) -> &str {
     match package {
         CLI => "cli",
+        STORM => "tests/storm",
         other => other.strip_prefix("longhaul-").unwrap_or(other),
     }
 }

@@ -54,3 +54,21 @@ fn a_row_with_a_missing_column_is_found() {
 fn a_workspace_without_the_page_is_found() {
     assert_eq!(check(&[])[0].what, "the checklist is missing");
 }
+
+#[test]
+fn a_page_whose_table_names_tests_names_those_that_exist() {
+    let found = |row: &str| {
+        let page = SourceFile {
+            path: CHECKLIST.into(),
+            text: HEAD.to_owned(),
+        };
+        let other = SourceFile {
+            path: "docs/failure-semantics.md".into(),
+            text: format!("| word |\n|---|\n| `free` |\n\n| what | test |\n| --- | --- |\n{row}\n"),
+        };
+        check(&[page, other]).len()
+    };
+    assert_eq!(found("| it breaks | `docs/failure-semantics.md` |"), 0);
+    assert_eq!(found("| it breaks | `nobody_shows_this` |"), 1);
+    assert_eq!(found("| it breaks | |"), 1);
+}

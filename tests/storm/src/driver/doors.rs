@@ -1,0 +1,231 @@
+//! Asking once, through one door, within a time limit.
+//!
+//! What comes back is one of three things: done, refused for good, or nobody knows. Start at [`Doors::ask`].
+
+use super::Options;
+use crate::record::{Asked, Door, Outcome};
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+/// The agent that all runs are of.
+const AGENT: &str = "storm";
+
+/// Who cancels, pauses and resumes.
+const ACTOR: &str = "storm";
+
+/// A request to the API or the database takes milliseconds, unless something is broken.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// A process has to start first, on a machine that has much to do.
+const COMMAND_WITHIN: Duration = Duration::from_secs(15);
+
+const CONNECTIONS_MAX: u32 = 16;
+
+/// Commands at once; each is a process.
+const COMMANDS_MAX: usize = 4;
+
+/// What is asked of the product.
+#[derive(Debug, Clone)]
+pub(super) enum Request {
+    Start {
+        key: String,
+        /// A JSON text.
+        input: String,
+    },
+    Cancel(String),
+    Pause(String),
+    Resume(String),
+}
+
+impl Request {
+    pub(super) const fn asked(&self) -> Asked {
+        match self {
+            Self::Start { .. } => Asked::Start,
+            Self::Cancel(_) => Asked::Cancel,
+            Self::Pause(_) => Asked::Pause,
+            Self::Resume(_) => Asked::Resume,
+        }
+    }
+
+    /// The run that it is about, where there is one already.
+    const fn run(&self) -> Option<&String> {
+        match self {
+            Self::Start { .. } => None,
+            Self::Cancel(run) | Self::Pause(run) | Self::Resume(run) => Some(run),
+        }
+    }
+}
+
+pub(super) struct Doors {
+    client: reqwest::Client,
+    api_url: String,
+    database: PgPool,
+    database_url: String,
+    program: PathBuf,
+    commands: tokio::sync::Semaphore,
+}
+
+impl Doors {
+    /// Connects to nothing yet: a door may be shut at any time.
+    pub(super) fn open(options: &Options) -> anyhow::Result<Self> {
+        let connect: PgConnectOptions = options.database_url.parse()?;
+        let database = PgPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(ANSWER_WITHIN)
+            .connect_lazy_with(connect.application_name("storm driver"));
+        Ok(Self {
+            client: reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?,
+            api_url: options.api_url.clone(),
+            database,
+            database_url: options.database_url.clone(),
+            program: options.program.clone(),
+            commands: tokio::sync::Semaphore::new(COMMANDS_MAX),
+        })
+    }
+
+    /// How many runs have not ended and do not wait for a person; nothing while the database is away.
+    pub(super) async fn open_runs(&self) -> Option<u64> {
+        let count = sqlx::query_scalar::<_, i64>(crate::conduct::OPEN_RUNS).fetch_one(&self.database);
+        let count = tokio::time::timeout(ANSWER_WITHIN, count).await.ok()?.ok()?;
+        u64::try_from(count).ok()
+    }
+
+    /// Asks once.
+    pub(super) async fn ask(&self, door: Door, request: &Request) -> Outcome {
+        match door {
+            Door::Http => self.ask_http(request).await,
+            Door::CommandLine => self.ask_command(request).await,
+            Door::Sql => self.ask_sql(request).await,
+        }
+    }
+
+    async fn ask_http(&self, request: &Request) -> Outcome {
+        let steer = |verb, run| self.client.post(format!("{}/v1/runs/{run}/{verb}", self.api_url));
+        let wanted = match request {
+            Request::Start { key, input } => self
+                .client
+                .post(format!("{}/v1/runs", self.api_url))
+                .header("Idempotency-Key", key)
+                .header("Content-Type", "application/json")
+                .body(format!(r#"{{"agent":"{AGENT}","input":{input}}}"#)),
+            Request::Cancel(run) => steer("cancel", run),
+            Request::Pause(run) => steer("pause", run),
+            Request::Resume(run) => steer("resume", run),
+        };
+        let answered = async {
+            let response = wanted.send().await?;
+            let status = response.status().as_u16();
+            Ok((status, response.text().await?))
+        };
+        match answered.await {
+            Ok((status, body)) => of_response(status, &body),
+            Err(error) => Outcome::Indeterminate(without_addresses(&error)),
+        }
+    }
+
+    async fn ask_command(&self, request: &Request) -> Outcome {
+        // Waiting for a place is not waiting for an answer, so the time limit begins after it.
+        let Ok(_place) = self.commands.acquire().await else {
+            return Outcome::Indeterminate("no more commands".to_owned());
+        };
+        let mut command = tokio::process::Command::new(&self.program);
+        command.arg("run");
+        match request {
+            Request::Start { key, input } => command.args(["start", AGENT, "--input", input, "--key", key]),
+            Request::Cancel(run) => command.args(["cancel", run, "--by", ACTOR]),
+            Request::Pause(run) => command.args(["pause", run, "--by", ACTOR]),
+            Request::Resume(run) => command.args(["resume", run, "--by", ACTOR]),
+        };
+        command
+            .args(["--json", "--database-url", &self.database_url])
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        match tokio::time::timeout(COMMAND_WITHIN, command.output()).await {
+            Ok(Ok(output)) => of_command(request, &output),
+            Ok(Err(error)) => Outcome::Indeterminate(format!("not started: {error}")),
+            Err(_) => Outcome::Indeterminate("no answer in time".to_owned()),
+        }
+    }
+
+    async fn ask_sql(&self, request: &Request) -> Outcome {
+        let steer = |statement, run| sqlx::query_scalar::<_, String>(statement).bind(run).bind(ACTOR);
+        let asked = match request {
+            Request::Start { key, input } => sqlx::query_scalar::<_, String>(
+                "select run_id::text from longhaul.start_run(agent => $1, input => $2::text::json, idempotency_key => $3)",
+            )
+            .bind(AGENT)
+            .bind(input)
+            .bind(key),
+            Request::Cancel(run) => steer(
+                "select $1::text from longhaul.cancel_run(run_id => $1::text::uuid, actor => $2)",
+                run,
+            ),
+            Request::Pause(run) => steer(
+                "select $1::text from longhaul.pause_run(run_id => $1::text::uuid, actor => $2)",
+                run,
+            ),
+            Request::Resume(run) => steer(
+                "select $1::text from longhaul.resume_run(run_id => $1::text::uuid, actor => $2)",
+                run,
+            ),
+        };
+        match tokio::time::timeout(ANSWER_WITHIN, asked.fetch_one(&self.database)).await {
+            Ok(Ok(run)) => Outcome::Acknowledged(run),
+            Ok(Err(error)) => of_sql(&error),
+            Err(_) => Outcome::Indeterminate("no answer in time".to_owned()),
+        }
+    }
+}
+
+/// What an answer of the API means.
+pub(super) fn of_response(status: u16, body: &str) -> Outcome {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    let code = body["code"].as_str().unwrap_or("no code");
+    match (status, body["id"].as_str()) {
+        (200..300, Some(run)) => Outcome::Acknowledged(run.to_owned()),
+        (408 | 429, _) => Outcome::Indeterminate(format!("{status} {code}")),
+        (400..500, _) => Outcome::Refused(code.to_owned()),
+        _ => Outcome::Indeterminate(format!("{status} {code}")),
+    }
+}
+
+/// What a command's end means.
+pub(super) fn of_command(request: &Request, output: &Output) -> Outcome {
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap_or_default();
+    let code = error["error"]["code"].as_str().unwrap_or("no code");
+    match (output.status.code(), request.run()) {
+        (Some(0), Some(run)) => Outcome::Acknowledged(run.clone()),
+        (Some(0), None) => match told["run_id"].as_str() {
+            Some(run) => Outcome::Acknowledged(run.to_owned()),
+            None => Outcome::Indeterminate("done, without a run's id".to_owned()),
+        },
+        // Usage, and what is refused: asking again would be told the same.
+        (Some(2 | 3), _) => Outcome::Refused(code.to_owned()),
+        (Some(_), _) => Outcome::Indeterminate(format!("{}, {code}", output.status)),
+        (None, _) => Outcome::Indeterminate(output.status.to_string()),
+    }
+}
+
+/// What an error of the database means.
+fn of_sql(error: &sqlx::Error) -> Outcome {
+    let refused = error
+        .as_database_error()
+        .filter(|error| error.code().is_some_and(|code| code.starts_with("LH4")));
+    match refused {
+        Some(refused) => Outcome::Refused(refused.constraint().unwrap_or("no code").to_owned()),
+        None => Outcome::Indeterminate(error.to_string()),
+    }
+}
+
+/// The innermost cause: the outer ones repeat the address.
+fn without_addresses(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,64 @@
+use super::doors::{Request, of_command, of_response};
+use super::{any_door, next_door};
+use crate::record::{Door, Outcome};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Output};
+
+fn start() -> Request {
+    Request::Start {
+        key: "storm-1-1".to_owned(),
+        input: "{}".to_owned(),
+    }
+}
+
+fn ended(code: i32, stdout: &str, stderr: &str) -> Output {
+    Output {
+        status: ExitStatus::from_raw(code << 8),
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+    }
+}
+
+#[test]
+fn a_good_answer_counts_only_with_the_runs_id() {
+    let run = r#"{"id":"a-run","created":true}"#;
+    assert_eq!(of_response(201, run), Outcome::Acknowledged("a-run".to_owned()));
+    assert_eq!(of_response(200, run), Outcome::Acknowledged("a-run".to_owned()));
+    assert!(matches!(of_response(201, r#"{"id":"a-"#), Outcome::Indeterminate(_)));
+}
+
+#[test]
+fn only_a_refusal_is_final() {
+    let problem = r#"{"code":"run_has_ended"}"#;
+    assert_eq!(of_response(409, problem), Outcome::Refused("run_has_ended".to_owned()));
+    assert!(matches!(of_response(503, problem), Outcome::Indeterminate(_)));
+    assert!(matches!(of_response(408, problem), Outcome::Indeterminate(_)));
+}
+
+#[test]
+fn a_command_is_read_by_its_exit_code() {
+    let done = ended(0, r#"{"run_id":"a-run","created":false}"#, "");
+    assert_eq!(of_command(&start(), &done), Outcome::Acknowledged("a-run".to_owned()));
+    let refused = ended(3, "", r#"{"error":{"code":"run_has_ended"}}"#);
+    let cancel = Request::Cancel("a-run".to_owned());
+    assert_eq!(
+        of_command(&cancel, &refused),
+        Outcome::Refused("run_has_ended".to_owned())
+    );
+    let done = ended(0, "", "");
+    assert_eq!(of_command(&cancel, &done), Outcome::Acknowledged("a-run".to_owned()));
+    for code in [1, 4, 5] {
+        let away = ended(code, "", r#"{"error":{"code":"database_unavailable"}}"#);
+        assert!(matches!(of_command(&start(), &away), Outcome::Indeterminate(_)));
+    }
+}
+
+#[test]
+fn asking_again_tries_other_doors_and_the_same() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let doors: Vec<Door> = (0..60).map(|_| next_door(Door::Sql, &mut random)).collect();
+    for door in [Door::Http, Door::CommandLine, Door::Sql] {
+        assert!(doors.contains(&door), "{door:?} is never tried");
+        assert!((0..60).any(|_| any_door(&mut random) == door));
+    }
+}

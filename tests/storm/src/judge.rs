@@ -1,0 +1,67 @@
+//! Reads what was written down, and judges.
+//!
+//! Offline, and without a line of the product: what was asked for, what was done in the world, what was done to the
+//! victims, and a dump of the database are held against each other. Start at [`judge`]; what is joined is in
+//! [`history`], the laws are in [`law`], and [`account`] is for people.
+
+mod account;
+mod history;
+mod law;
+mod row;
+mod span;
+#[cfg(test)]
+mod tests;
+
+use anyhow::Context;
+use history::History;
+use law::{Finding, LAWS};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Holds `ledger.jsonl`, `driver.jsonl`, `nemesis.jsonl` and `dump/`
+    #[arg(long)]
+    pub(crate) folder: PathBuf,
+    #[arg(long)]
+    pub(crate) seed: u64,
+}
+
+/// Prints the account and leaves `verdict.json` in the folder. Whether the storm held is the exit code, and the last
+/// line.
+pub(crate) fn judge(options: &Options) -> anyhow::Result<ExitCode> {
+    let seed = options.seed;
+    let history = match History::read(&options.folder, seed) {
+        Ok(history) => history,
+        Err(error) => {
+            println!("the storm cannot be judged: {error:#}\n");
+            println!("{}", account::last_line(seed, false));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let findings = findings(&history);
+    let told = account::Account::of(&history);
+    let verdict = serde_json::to_string_pretty(&told.verdict(&findings))?;
+    let path = options.folder.join("verdict.json");
+    std::fs::write(&path, verdict + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    print!("{}", told.text(&findings));
+    let held = findings.is_empty();
+    println!("{}", account::last_line(seed, held));
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is broken, by law.
+type Findings = Vec<(&'static law::Law, Vec<Finding>)>;
+
+fn findings(history: &History) -> Findings {
+    let broken = LAWS.iter().map(|law| (law, (law.broken)(history)));
+    broken.filter(|(_, findings)| !findings.is_empty()).collect()
+}
+
+/// A name as it is written down.
+fn name(named: &impl Serialize) -> String {
+    let name = serde_json::to_value(named).ok();
+    name.and_then(|name| name.as_str().map(ToOwned::to_owned))
+        .unwrap_or_default()
+}

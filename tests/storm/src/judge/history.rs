@@ -1,0 +1,476 @@
+//! All that was written down, joined: what each run recorded, and what was asked for in the world on its behalf.
+//!
+//! Reads and joins, and never judges: a record that belongs to nothing is kept, for a law to find. Start at
+//! [`History::read`].
+
+use super::row::{Attempt, Event, Request, RequestKind, Run, Step, StepKind, Taken, Worker};
+use super::span::Span;
+use crate::plan::{Call, Plan};
+use crate::record::{Declared, Deed, DriverRecord, Front, LedgerRecord, Micros, NemesisRecord, read};
+use anyhow::Context;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use uuid::Uuid;
+
+/// What a worker logs when its write was refused.
+const LATE_RESULT: &str = "its work is dropped";
+
+/// The records as they were written.
+#[derive(Debug, Clone)]
+pub(super) struct Records {
+    pub(super) ledger: Vec<LedgerRecord>,
+    pub(super) driver: Vec<DriverRecord>,
+    pub(super) nemesis: Vec<NemesisRecord>,
+    pub(super) runs: Vec<Run>,
+    pub(super) steps: Vec<Step>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) events: Vec<Event>,
+    pub(super) requests: Vec<Request>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) taken: Taken,
+    pub(super) late_results: usize,
+}
+
+impl Records {
+    fn read(folder: &Path) -> anyhow::Result<Self> {
+        let dump = |name: &str| folder.join("dump").join(format!("{name}.jsonl"));
+        let taken: Vec<Taken> = read(&dump("taken"))?;
+        let taken = taken.first().copied();
+        Ok(Self {
+            ledger: read(&folder.join("ledger.jsonl"))?,
+            driver: read(&folder.join("driver.jsonl"))?,
+            nemesis: read(&folder.join("nemesis.jsonl"))?,
+            runs: read(&dump("run"))?,
+            steps: read(&dump("step"))?,
+            attempts: read(&dump("attempt"))?,
+            events: read(&dump("event"))?,
+            requests: read(&dump("request"))?,
+            workers: read(&dump("worker"))?,
+            taken: taken.context("nothing says when the dump was taken")?,
+            late_results: late_results(&folder.join("logs"))?,
+        })
+    }
+}
+
+/// Counts what the workers' logs tell of. No law rests on it.
+fn late_results(logs: &Path) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(logs).into_iter().flatten() {
+        let log = std::fs::read(entry?.path())?;
+        count += String::from_utf8_lossy(&log).matches(LATE_RESULT).count();
+    }
+    Ok(count)
+}
+
+/// What there is to judge.
+pub(super) struct History {
+    pub(super) plan: Plan,
+    /// The first thing that anybody did.
+    pub(super) began: Micros,
+    /// When the dump was taken.
+    pub(super) ended: Micros,
+    pub(super) runs: BTreeMap<Uuid, RunHistory>,
+    /// Rows of runs that do not exist: how many, by the run's id.
+    pub(super) strays: BTreeMap<Uuid, usize>,
+    pub(super) effects: BTreeMap<String, Effect>,
+    /// Which step has a key: its run and number.
+    pub(super) keys: HashMap<String, (Uuid, i32)>,
+    /// The name of a worker's process, by the id of one of its registrations.
+    pub(super) workers: HashMap<Uuid, String>,
+    pub(super) driver: Vec<DriverRecord>,
+    pub(super) nemesis: Vec<NemesisRecord>,
+    /// What workers offered for runs that were no longer theirs, and that was refused.
+    pub(super) late_results: usize,
+    /// When the database was away.
+    pub(super) downtime: Vec<Span>,
+}
+
+/// One run, as it was recorded.
+pub(super) struct RunHistory {
+    pub(super) row: Run,
+    /// The number in the plan, if its input names one.
+    pub(super) number: Option<u64>,
+    /// By number.
+    pub(super) events: Vec<Event>,
+    pub(super) steps: Vec<Step>,
+    /// All of them, those in the steps' own rows too, by step and number.
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) requests: Vec<Request>,
+}
+
+impl RunHistory {
+    pub(super) fn step(&self, seq: i32) -> Option<&Step> {
+        self.steps.iter().find(|step| step.seq == seq)
+    }
+
+    /// What was recorded of a step, in order.
+    pub(super) fn events_of(&self, step: i32) -> impl DoubleEndedIterator<Item = &Event> {
+        self.events.iter().filter(move |event| event.step_seq == Some(step))
+    }
+
+    pub(super) fn attempts_of(&self, step: i32) -> impl Iterator<Item = &Attempt> {
+        self.attempts.iter().filter(move |attempt| attempt.step_seq == step)
+    }
+
+    /// Whether another step took its place.
+    pub(super) fn is_replaced(&self, step: i32) -> bool {
+        self.steps.iter().any(|later| later.replaces_seq == Some(step))
+    }
+
+    /// How often it lost its driver since its last recorded result.
+    pub(super) fn crashes(&self) -> usize {
+        let resumed = |event: &Event| event.came_from.as_deref().is_some_and(|from| from != "paused");
+        let fresh = self
+            .events
+            .iter()
+            .rposition(|event| event.is_result() || resumed(event));
+        let since = fresh.map_or(self.events.as_slice(), |fresh| &self.events[fresh..]);
+        since.iter().filter(|event| event.is_crash()).count()
+    }
+
+    /// When somebody had paused it.
+    pub(super) fn pauses(&self, end: Micros) -> Vec<Span> {
+        let mut pauses = Vec::new();
+        let mut since = None;
+        for request in &self.requests {
+            match (request.kind, since) {
+                (RequestKind::Pause, None) => since = Some(request.at),
+                (RequestKind::Pause, Some(_)) | (RequestKind::Resume | RequestKind::Cancel, None) => {}
+                (RequestKind::Resume | RequestKind::Cancel, Some(from)) => {
+                    pauses.push(Span::new(from, request.at));
+                    since = None;
+                }
+            }
+        }
+        pauses.extend(since.map(|from| Span::new(from, end)));
+        pauses
+    }
+}
+
+/// One effect: what was planned, what was recorded, and what was done.
+pub(super) struct Effect {
+    /// Nothing if nobody planned it.
+    pub(super) planned: Option<Planned>,
+    /// The steps that ask for it.
+    pub(super) steps: Vec<(Uuid, i32)>,
+    /// In the order in which they came.
+    pub(super) arrivals: Vec<Arrival>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Planned {
+    pub(super) run: Uuid,
+    pub(super) call: Call,
+}
+
+impl Effect {
+    /// When it took place, each time.
+    pub(super) fn applied(&self) -> impl Iterator<Item = Micros> {
+        self.arrivals.iter().flat_map(|arrival| arrival.applied.iter().copied())
+    }
+}
+
+/// A call that came to the ledger, and what became of it.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) at: Micros,
+    pub(super) number: u64,
+    pub(super) front: Front,
+    pub(super) declared: Declared,
+    pub(super) effect: String,
+    pub(super) key: Option<String>,
+    pub(super) body_sha256: String,
+    pub(super) worker: Option<String>,
+    pub(super) attempt: Option<u32>,
+    pub(super) run: Option<String>,
+    pub(super) conduct: String,
+    pub(super) applied: Vec<Micros>,
+    pub(super) reply: Option<Reply>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Reply {
+    pub(super) what: String,
+    pub(super) delivered: bool,
+}
+
+impl History {
+    pub(super) fn read(folder: &Path, seed: u64) -> anyhow::Result<Self> {
+        Ok(Self::join(Records::read(folder)?, seed))
+    }
+
+    /// Puts together what belongs together.
+    pub(super) fn join(records: Records, seed: u64) -> Self {
+        let plan = Plan::of(seed);
+        let ended = records.taken.at;
+        let first = records.nemesis.first().map(|record| record.at);
+        let began = first
+            .into_iter()
+            .chain(records.driver.first().map(|record| record.at))
+            .min();
+        let downtime = downtime(&records.nemesis, ended);
+        let (runs, strays) = file(
+            records.runs,
+            [
+                records.steps.into_iter().map(Row::Step).collect(),
+                records.attempts.into_iter().map(Row::Attempt).collect(),
+                records.events.into_iter().map(Row::Event).collect(),
+                records.requests.into_iter().map(Row::Request).collect(),
+            ],
+        );
+        let steps = runs.values().flat_map(|run| &run.steps);
+        let keys = steps.map(|step| (step.key.clone(), (step.run_id, step.seq))).collect();
+        let effects = effects(&plan, &runs, arrivals(&records.ledger));
+        Self {
+            plan,
+            began: began.unwrap_or(ended),
+            ended,
+            runs,
+            strays,
+            effects,
+            keys,
+            workers: records
+                .workers
+                .into_iter()
+                .map(|worker| (worker.id, worker.name))
+                .collect(),
+            driver: records.driver,
+            nemesis: records.nemesis,
+            late_results: records.late_results,
+            downtime,
+        }
+    }
+
+    /// The name of a worker, or its id where nobody knows it.
+    pub(super) fn worker(&self, id: Option<Uuid>) -> String {
+        match id {
+            Some(id) => self.workers.get(&id).cloned().unwrap_or_else(|| id.to_string()),
+            None => "nobody".to_owned(),
+        }
+    }
+
+    /// When the faults began and when they ended.
+    pub(super) fn faults(&self) -> Span {
+        let at = |deed| {
+            self.nemesis
+                .iter()
+                .find(|record| record.deed == deed)
+                .map(|record| record.at)
+        };
+        let from = at(Deed::WorkerStarted).unwrap_or(self.began);
+        Span::new(from, at(Deed::Quiet).unwrap_or(self.ended))
+    }
+
+    /// The step that stands for an effect: the one that no other took the place of. Nothing if there are none or several.
+    pub(super) fn standing_step(&self, effect: &Effect) -> Option<&Step> {
+        let mut standing = self.standing_steps(effect);
+        let step = standing.next();
+        step.filter(|_| standing.next().is_none())
+    }
+
+    pub(super) fn standing_steps(&self, effect: &Effect) -> impl Iterator<Item = &Step> {
+        effect.steps.iter().filter_map(|(run, seq)| {
+            let run = self.runs.get(run)?;
+            run.step(*seq).filter(|step| !run.is_replaced(step.seq))
+        })
+    }
+
+    /// Whether the worker that made a call has recorded what came of it.
+    pub(super) fn is_answered(&self, arrival: &Arrival) -> bool {
+        let step = arrival.key.as_ref().and_then(|key| self.keys.get(key));
+        let run = step.and_then(|(run, _)| self.runs.get(run));
+        let mut events = run
+            .zip(step)
+            .into_iter()
+            .flat_map(|(run, (_, step))| run.events_of(*step));
+        events.any(|event| {
+            let number = event.attempt.and_then(|number| u32::try_from(number).ok());
+            let worker = event.worker_id.and_then(|worker| self.workers.get(&worker));
+            event.is_result() && number == arrival.attempt && worker == arrival.worker.as_ref()
+        })
+    }
+
+    pub(super) fn arrivals(&self) -> impl Iterator<Item = &Arrival> {
+        self.effects.values().flat_map(|effect| &effect.arrivals)
+    }
+}
+
+/// A row that belongs to a run.
+enum Row {
+    Step(Step),
+    Attempt(Attempt),
+    Event(Event),
+    Request(Request),
+}
+
+impl Row {
+    const fn run(&self) -> Uuid {
+        match self {
+            Self::Step(row) => row.run_id,
+            Self::Attempt(row) => row.run_id,
+            Self::Event(row) => row.run_id,
+            Self::Request(row) => row.run_id,
+        }
+    }
+}
+
+/// Puts each row to its run, in order. The rows that have none are counted.
+fn file(runs: Vec<Run>, rows: [Vec<Row>; 4]) -> (BTreeMap<Uuid, RunHistory>, BTreeMap<Uuid, usize>) {
+    let mut filed: BTreeMap<Uuid, RunHistory> = runs.into_iter().map(|run| (run.id, RunHistory::of(run))).collect();
+    let mut strays = BTreeMap::new();
+    for row in rows.into_iter().flatten() {
+        match filed.get_mut(&row.run()) {
+            Some(run) => run.add(row),
+            None => *strays.entry(row.run()).or_default() += 1,
+        }
+    }
+    for run in filed.values_mut() {
+        run.events.sort_by_key(|event| event.seq);
+        run.steps.sort_by_key(|step| step.seq);
+        run.attempts.sort_by_key(|attempt| (attempt.step_seq, attempt.attempt));
+        run.requests.sort_by_key(|request| request.wake);
+    }
+    (filed, strays)
+}
+
+impl RunHistory {
+    fn of(row: Run) -> Self {
+        Self {
+            number: row.number.as_ref().and_then(|number| number.parse().ok()),
+            row,
+            events: Vec::new(),
+            steps: Vec::new(),
+            attempts: Vec::new(),
+            requests: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, row: Row) {
+        match row {
+            Row::Step(step) => {
+                self.attempts.extend(newest_attempt(&step));
+                self.steps.push(step);
+            }
+            Row::Attempt(attempt) => self.attempts.push(attempt),
+            Row::Event(event) => self.events.push(event),
+            Row::Request(request) => self.requests.push(request),
+        }
+    }
+}
+
+/// The one that stands in the step's own row.
+fn newest_attempt(step: &Step) -> Option<Attempt> {
+    Some(Attempt {
+        run_id: step.run_id,
+        step_seq: step.seq,
+        attempt: step.attempt,
+        worker_id: step.worker_id,
+        fence: step.fence,
+        started_at: step.attempt_started_at?,
+    })
+}
+
+/// In the order in which they came, each with what became of it.
+fn arrivals(ledger: &[LedgerRecord]) -> Vec<Arrival> {
+    let mut arrivals = BTreeMap::new();
+    for record in ledger {
+        match record {
+            LedgerRecord::Arrival {
+                at,
+                arrival: number,
+                front,
+                declared,
+                effect,
+                key,
+                body_sha256,
+                worker,
+                attempt,
+                run,
+                conduct,
+            } => {
+                let arrival = Arrival {
+                    at: *at,
+                    number: *number,
+                    front: *front,
+                    declared: *declared,
+                    effect: effect.clone(),
+                    key: key.clone(),
+                    body_sha256: body_sha256.clone(),
+                    worker: worker.clone(),
+                    attempt: *attempt,
+                    run: run.clone(),
+                    conduct: conduct.clone(),
+                    applied: Vec::new(),
+                    reply: None,
+                };
+                arrivals.insert(*number, arrival);
+            }
+            LedgerRecord::Applied { at, arrival } => {
+                if let Some(arrival) = arrivals.get_mut(arrival) {
+                    arrival.applied.push(*at);
+                }
+            }
+            LedgerRecord::Reply {
+                arrival,
+                what,
+                delivered,
+                ..
+            } => {
+                if let Some(arrival) = arrivals.get_mut(arrival) {
+                    arrival.reply = Some(Reply {
+                        what: what.clone(),
+                        delivered: *delivered,
+                    });
+                }
+            }
+        }
+    }
+    arrivals.into_values().collect()
+}
+
+/// Each effect that is planned, asked for or done.
+fn effects(plan: &Plan, runs: &BTreeMap<Uuid, RunHistory>, arrivals: Vec<Arrival>) -> BTreeMap<String, Effect> {
+    let unheard = || Effect {
+        planned: None,
+        steps: Vec::new(),
+        arrivals: Vec::new(),
+    };
+    let mut effects: BTreeMap<String, Effect> = BTreeMap::new();
+    for (id, run) in runs {
+        let planned = run.number.map(|number| plan.effects(&plan.run(number)));
+        for (name, call) in planned.into_iter().flatten() {
+            effects.entry(name).or_insert_with(unheard).planned = Some(Planned { run: *id, call });
+        }
+    }
+    for (id, run) in runs {
+        for step in run.steps.iter().filter(|step| step.kind == StepKind::Tool) {
+            if let Some(name) = step.asks_for() {
+                effects.entry(name).or_insert_with(unheard).steps.push((*id, step.seq));
+            }
+        }
+    }
+    for arrival in arrivals {
+        effects
+            .entry(arrival.effect.clone())
+            .or_insert_with(unheard)
+            .arrivals
+            .push(arrival);
+    }
+    effects
+}
+
+/// When the database was killed, until it answered again.
+fn downtime(nemesis: &[NemesisRecord], end: Micros) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut since = None;
+    for record in nemesis {
+        if record.deed == Deed::PostgresKilled {
+            since = since.or(Some(record.at));
+        } else if let (Deed::PostgresReady, Some(from)) = (record.deed, since) {
+            spans.push(Span::new(from, record.at));
+            since = None;
+        }
+    }
+    spans.extend(since.map(|from| Span::new(from, end)));
+    spans
+}

@@ -1,0 +1,155 @@
+//! The laws. Each is a function of the history that says where it was broken, and stands under a short name.
+
+mod asked;
+mod effects;
+mod fence;
+mod intent;
+mod journal;
+pub(super) mod pick_up;
+pub(super) mod stall;
+pub(super) mod windows;
+
+use super::history::History;
+use crate::record::Micros;
+use uuid::Uuid;
+
+/// Crashes after which a run waits for a worker that drives no ordinary ones.
+const SUSPECT_FROM: i32 = 2;
+
+/// One law.
+#[derive(Debug)]
+pub(super) struct Law {
+    pub(super) name: &'static str,
+    /// What it demands.
+    pub(super) says: &'static str,
+    pub(super) broken: fn(&History) -> Vec<Finding>,
+}
+
+/// One place where a law was broken, with what one needs to look further.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(super) struct Finding {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) run: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) effect: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) at: Option<Micros>,
+    pub(super) what: String,
+}
+
+impl Finding {
+    fn new(what: impl Into<String>) -> Self {
+        Self {
+            run: None,
+            effect: None,
+            at: None,
+            what: what.into(),
+        }
+    }
+
+    fn run(mut self, id: Uuid) -> Self {
+        self.run = Some(id);
+        self
+    }
+
+    fn effect(mut self, name: &str) -> Self {
+        self.effect = Some(name.to_owned());
+        self
+    }
+
+    fn at(mut self, at: Micros) -> Self {
+        self.at = Some(at);
+        self
+    }
+}
+
+/// All of them, in the order in which they are told.
+pub(super) static LAWS: [Law; 16] = [
+    Law {
+        name: "acknowledged",
+        says: "what was acknowledged is there, once, and nothing is there that nobody asked for",
+        broken: asked::acknowledged,
+    },
+    Law {
+        name: "ended",
+        says: "each run has succeeded, was cancelled on request, or waits for a person with a reason that holds",
+        broken: asked::ended,
+    },
+    Law {
+        name: "planned",
+        says: "what is asked for was planned, and a run that succeeded has asked for all of it",
+        broken: effects::planned,
+    },
+    Law {
+        name: "key",
+        says: "all calls of an effect carry one key and one body",
+        broken: effects::key,
+    },
+    Law {
+        name: "idempotent",
+        says: "applied once where its step succeeded, never where it failed, and never twice",
+        broken: effects::idempotent,
+    },
+    Law {
+        name: "at_most_once",
+        says: "never sent again in doubt, never applied twice, and what was applied is recorded as done or unknown",
+        broken: effects::at_most_once,
+    },
+    Law {
+        name: "read_only",
+        says: "a result has a call behind it",
+        broken: effects::read_only,
+    },
+    Law {
+        name: "intent",
+        says: "each call was recorded before it was made",
+        broken: intent::intent,
+    },
+    Law {
+        name: "dense",
+        says: "the events of a run are numbered 1..n",
+        broken: journal::dense,
+    },
+    Law {
+        name: "after_end",
+        says: "nothing follows an end, and nothing is begun once a cancel was asked for",
+        broken: journal::after_end,
+    },
+    Law {
+        name: "fence",
+        says: "fences only grow, each claim takes the next one, and only its worker writes under it",
+        broken: fence::fence,
+    },
+    Law {
+        name: "one_end",
+        says: "a step ends at most once, and its attempts are numbered 1..n",
+        broken: journal::one_end,
+    },
+    Law {
+        name: "stall",
+        says: "a run that could go on goes on",
+        broken: stall::stall,
+    },
+    Law {
+        name: "workers",
+        says: "no worker ends unless it is killed",
+        broken: windows::workers,
+    },
+    Law {
+        name: "pick_up",
+        says: "what a dead worker held is claimed again within its lease and two seconds",
+        broken: pick_up::pick_up,
+    },
+    Law {
+        name: "windows",
+        says: "a storm that did not blow proves nothing",
+        broken: windows::blew,
+    },
+];
+
+/// Seconds, for people.
+pub(super) fn seconds(span: Micros) -> String {
+    let milliseconds = span.abs() / 1000;
+    let sign = if span < 0 { "-" } else { "" };
+    format!("{sign}{}.{:03} s", milliseconds / 1000, milliseconds % 1000)
+}

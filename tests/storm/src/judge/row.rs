@@ -1,0 +1,258 @@
+//! Rows of the database, as they were dumped.
+//!
+//! A state or an event that is not known here stops the judge: somebody must decide what the laws say of it.
+
+use crate::record::{Declared, Micros};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// When the dump was made, by the database's clock.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Taken {
+    pub(super) at: Micros,
+}
+
+/// One registration. A process that lost its lease registers anew: the same name, another id.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Worker {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RunState {
+    Queued,
+    Running,
+    Waiting,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Run {
+    pub(super) id: Uuid,
+    /// From its input; a text there.
+    pub(super) number: Option<String>,
+    pub(super) state: RunState,
+    pub(super) waiting_for: Option<String>,
+    pub(super) wait_reason: Option<String>,
+    pub(super) event_seq: i32,
+    pub(super) error: Option<serde_json::Value>,
+    pub(super) paused_at: Option<Micros>,
+    pub(super) cancel_requested_at: Option<Micros>,
+    pub(super) ended_at: Option<Micros>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StepState {
+    Waiting,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+    Unknown,
+}
+
+impl StepState {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StepKind {
+    Model,
+    Tool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Step {
+    pub(super) run_id: Uuid,
+    pub(super) seq: i32,
+    pub(super) kind: StepKind,
+    pub(super) name: String,
+    pub(super) state: StepState,
+    pub(super) effect: Declared,
+    pub(super) key: String,
+    pub(super) attempt: i32,
+    pub(super) attempts_max: i32,
+    pub(super) replaces_seq: Option<i32>,
+    pub(super) worker_id: Uuid,
+    pub(super) fence: i64,
+    /// What a tool is asked with: a JSON text.
+    pub(super) input: Option<String>,
+    pub(super) attempt_started_at: Option<Micros>,
+}
+
+impl Step {
+    /// The effect that a tool step asks for.
+    pub(super) fn asks_for(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Input {
+            effect: String,
+        }
+        let input: Input = serde_json::from_str(self.input.as_deref()?).ok()?;
+        Some(input.effect)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Attempt {
+    pub(super) run_id: Uuid,
+    pub(super) step_seq: i32,
+    pub(super) attempt: i32,
+    pub(super) worker_id: Uuid,
+    pub(super) fence: i64,
+    /// When the transaction began that recorded the intent.
+    pub(super) started_at: Micros,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum EventKind {
+    #[serde(rename = "run.started")]
+    Started,
+    #[serde(rename = "run.claimed")]
+    Claimed,
+    #[serde(rename = "run.parked")]
+    Parked,
+    #[serde(rename = "run.woken")]
+    Woken,
+    #[serde(rename = "run.released")]
+    Released,
+    #[serde(rename = "run.paused")]
+    Paused,
+    #[serde(rename = "run.resumed")]
+    Resumed,
+    #[serde(rename = "run.reclaimed")]
+    Reclaimed,
+    #[serde(rename = "run.succeeded")]
+    Succeeded,
+    #[serde(rename = "run.failed")]
+    Failed,
+    #[serde(rename = "run.cancelled")]
+    Cancelled,
+    #[serde(rename = "step.started")]
+    StepStarted,
+    #[serde(rename = "step.succeeded")]
+    StepSucceeded,
+    #[serde(rename = "step.failed")]
+    StepFailed,
+    #[serde(rename = "step.retry_scheduled")]
+    StepRetryScheduled,
+    #[serde(rename = "step.given_back")]
+    StepGivenBack,
+    #[serde(rename = "step.unknown")]
+    StepUnknown,
+    #[serde(rename = "step.cancelled")]
+    StepCancelled,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Event {
+    pub(super) run_id: Uuid,
+    pub(super) seq: i32,
+    pub(super) kind: EventKind,
+    pub(super) step_seq: Option<i32>,
+    pub(super) worker_id: Option<Uuid>,
+    pub(super) fence: i64,
+    pub(super) at: Micros,
+    pub(super) attempt: Option<i32>,
+    pub(super) crashes: Option<i32>,
+    pub(super) quarantined: Option<bool>,
+    pub(super) why: Option<String>,
+    pub(super) came_from: Option<String>,
+    pub(super) until: Option<Micros>,
+}
+
+impl Event {
+    /// Whether the run's holder gives it up with this, or loses it.
+    pub(super) const fn gives_up(&self) -> bool {
+        match self.kind {
+            EventKind::Parked
+            | EventKind::Released
+            | EventKind::Paused
+            | EventKind::Reclaimed
+            | EventKind::Succeeded
+            | EventKind::Failed
+            | EventKind::Cancelled => true,
+            EventKind::Started
+            | EventKind::Claimed
+            | EventKind::Woken
+            | EventKind::Resumed
+            | EventKind::StepStarted
+            | EventKind::StepSucceeded
+            | EventKind::StepFailed
+            | EventKind::StepRetryScheduled
+            | EventKind::StepGivenBack
+            | EventKind::StepUnknown
+            | EventKind::StepCancelled => false,
+        }
+    }
+
+    /// The state that a step has from then on for ever.
+    pub(super) const fn ends_step(&self) -> Option<StepState> {
+        match self.kind {
+            EventKind::StepSucceeded => Some(StepState::Succeeded),
+            EventKind::StepFailed => Some(StepState::Failed),
+            EventKind::StepCancelled => Some(StepState::Cancelled),
+            EventKind::Started
+            | EventKind::Claimed
+            | EventKind::Parked
+            | EventKind::Woken
+            | EventKind::Released
+            | EventKind::Paused
+            | EventKind::Resumed
+            | EventKind::Reclaimed
+            | EventKind::Succeeded
+            | EventKind::Failed
+            | EventKind::Cancelled
+            | EventKind::StepStarted
+            | EventKind::StepRetryScheduled
+            | EventKind::StepGivenBack
+            | EventKind::StepUnknown => None,
+        }
+    }
+
+    /// Whether it records what came of an attempt, which proves that the run does not kill its workers.
+    pub(super) fn is_result(&self) -> bool {
+        self.step_seq.is_some() && self.kind != EventKind::StepStarted && self.attempt.is_some_and(|number| number > 0)
+    }
+
+    /// Whether the run lost its driver with this.
+    pub(super) fn is_crash(&self) -> bool {
+        self.kind == EventKind::Reclaimed || self.is_broken_driver()
+    }
+
+    /// Whether a driver broke, though its worker lived.
+    pub(super) fn is_broken_driver(&self) -> bool {
+        self.kind == EventKind::Released && self.why.as_deref() == Some("driver_broke")
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RequestKind {
+    Pause,
+    Resume,
+    Cancel,
+}
+
+/// What somebody asked of a run.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Request {
+    pub(super) run_id: Uuid,
+    pub(super) wake: i64,
+    pub(super) kind: RequestKind,
+    pub(super) at: Micros,
+}

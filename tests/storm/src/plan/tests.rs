@@ -1,0 +1,40 @@
+use super::*;
+
+#[test]
+fn the_same_seed_gives_the_same_plan_and_another_one_another() {
+    let told = |seed| {
+        let plan = Plan::of(seed);
+        let runs: Vec<_> = (0..50).map(|number| plan.run(number)).collect();
+        format!("{plan:?} {runs:?}").replace(&seed.to_string(), "")
+    };
+    assert_eq!(told(7), told(7));
+    assert_ne!(told(7), told(8));
+}
+
+#[test]
+fn every_kind_of_call_stands_in_a_plan() {
+    let plan = Plan::of(1);
+    let calls: Vec<Call> = plan
+        .shapes
+        .iter()
+        .flat_map(|shape| shape.turns.iter().flat_map(|turn| turn.calls.clone()))
+        .collect();
+    for front in Front::ALL {
+        for declared in Declared::ALL {
+            assert!(calls.contains(&Call { front, declared }), "{front:?} {declared:?}");
+        }
+    }
+}
+
+#[test]
+fn the_effects_of_a_run_are_told_apart() {
+    let plan = Plan::of(1);
+    let mut names: Vec<String> = (0..100)
+        .flat_map(|number| plan.effects(&plan.run(number)))
+        .map(|(name, _)| name)
+        .collect();
+    let all = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}
