@@ -97,12 +97,20 @@ impl Server {
 
     /// Starts a server in a temporary folder that goes away with it.
     pub fn start_temporary(durability: Durability) -> Result<Self, LauncherError> {
+        Self::start_temporary_with(durability, Vec::new())
+    }
+
+    /// The same with more settings, as for `postgres -c name=value`; they win over those of `durability`.
+    pub fn start_temporary_with(
+        durability: Durability,
+        settings: Vec<(String, String)>,
+    ) -> Result<Self, LauncherError> {
         let dir = temporary_dir()?;
         let options = ServerOptions {
             state_dir: dir.path().to_owned(),
             durability,
             port: None,
-            settings: Vec::new(),
+            settings,
         };
         Self::launch(options, Some(dir))
     }
@@ -184,7 +192,7 @@ impl Server {
         if wait_until(STOP_LIMIT, || has_ended(&mut postmaster)) {
             Ok(())
         } else {
-            kill_all(postmaster)
+            kill_all(postmaster, None)
         }
     }
 
@@ -193,8 +201,7 @@ impl Server {
         let Some(Running { watchdog, postmaster }) = self.running.take() else {
             return Ok(());
         };
-        drop(watchdog);
-        kill_all(postmaster)
+        kill_all(postmaster, Some(watchdog))
     }
 
     /// Starts the server again on the same data and the same port, after stopping it if it runs.
@@ -240,7 +247,7 @@ impl Server {
         let watchdog = match Watchdog::start(self.home.owner, &watched) {
             Ok(watchdog) => watchdog,
             Err(error) => {
-                kill_all(postmaster)?;
+                kill_all(postmaster, None)?;
                 return Err(error);
             }
         };
@@ -283,8 +290,7 @@ impl Server {
         let output = end_of(&self.home.log());
         if !ended {
             let Running { watchdog, postmaster } = running;
-            drop(watchdog);
-            kill_all(postmaster)?;
+            kill_all(postmaster, Some(watchdog))?;
             return Err(LauncherError::NotReady {
                 limit: READY_LIMIT,
                 output,
@@ -409,8 +415,9 @@ fn has_ended(postmaster: &mut Child) -> bool {
     matches!(postmaster.try_wait(), Ok(Some(_)) | Err(_))
 }
 
-/// Freezes the server so that it forks no more, then kills it with all its children.
-fn kill_all(mut postmaster: Child) -> Result<(), LauncherError> {
+/// Freezes the server so that it forks no more, then kills it with all its children. Its watchdog is called off between
+/// the signals and the reaping: until then we may die, and after that the process number may be another's.
+fn kill_all(mut postmaster: Child, watchdog: Option<Watchdog>) -> Result<(), LauncherError> {
     let pid = postmaster.id();
     send(pid, Signal::SIGSTOP);
     let frozen = || {
@@ -424,10 +431,12 @@ fn kill_all(mut postmaster: Child) -> Result<(), LauncherError> {
         .filter(|process| process.parent == pid)
         .map(|child| child.pid)
         .collect();
-    send(pid, Signal::SIGKILL);
+    // Itself last: a server that lost its children can still be shut down by its watchdog.
     for child in &children {
         send(*child, Signal::SIGKILL);
     }
+    send(pid, Signal::SIGKILL);
+    drop(watchdog);
     let _reaped = postmaster.wait();
     let gone = || {
         !processes()

@@ -1,7 +1,7 @@
 //! Ends the server when we die without a chance to do so ourselves.
 //!
 //! A small shell holds the reading end of a pipe whose writing end only we have. When we die, even by `SIGKILL`, its
-//! `read` returns, and it asks the server to shut down. It checks that the process id is still the one in the data
+//! `read` returns, and it asks the server to shut down, waking it first if we died while it was frozen. It checks that the process id is still the one in the data
 //! folder's lock file, so that it can never signal a stranger.
 
 use std::{
@@ -21,6 +21,7 @@ while kill -0 "$1" && [ "$tries" -lt 150 ]; do
     read -r holder <"$2/postmaster.pid"
     if [ "$holder" = "$1" ]; then
         if [ "$tries" -lt 100 ]; then kill -INT "$1"; else kill -QUIT "$1"; fi
+        kill -CONT "$1"
     elif [ -z "$holder" ] && [ "$tries" -gt 100 ]; then
         break
     fi

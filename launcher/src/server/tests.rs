@@ -191,6 +191,16 @@ fn hold_a_server_until_killed() {
 
 #[test]
 fn a_server_goes_away_with_a_launcher_that_was_killed() {
+    goes_away_with_its_launcher(|_| {});
+}
+
+/// As between the first signal of a `kill_9` and the last.
+#[test]
+fn a_frozen_server_goes_away_with_a_launcher_that_was_killed() {
+    goes_away_with_its_launcher(|pid| send(pid, Signal::SIGSTOP));
+}
+
+fn goes_away_with_its_launcher(before: impl FnOnce(u32)) {
     if !have_binaries() {
         return;
     }
@@ -214,6 +224,7 @@ fn a_server_goes_away_with_a_launcher_that_was_killed() {
     let pid: u32 = pid.parse().unwrap();
     assert!(is_alive(pid));
 
+    before(pid);
     holder.kill().unwrap();
     holder.wait().unwrap();
 
