@@ -44,6 +44,7 @@ create table longhaul.worker (
 
 create index worker_open_idx on longhaul.worker (lease_expires_at) where closed_at is null;
 
+-- Runs and all that is theirs lie in partitions of a month each, by the time in the run's id: 0005_partitions.sql.
 create table longhaul.run (
     id                  uuid        not null,
     tenant              text        not null,
@@ -90,7 +91,7 @@ create table longhaul.run (
         (state = 'waiting') = (waiting_for is not null)
         and waiting_for in ('timer', 'signal', 'approval', 'child', 'limit', 'probe')),
     constraint run_of_an_agent_has_its_version check ((kind = 'agent') = (agent_version_id is not null))
-) with (fillfactor = 80);
+) partition by range (id);
 
 create index run_claim_idx on longhaul.run (queue, priority, due_at, id) where state = 'queued' and paused_at is null;
 create index run_suspect_idx on longhaul.run (queue, due_at) where state = 'queued' and paused_at is null and crashes >= 2;
@@ -112,8 +113,11 @@ create table longhaul.run_key (
 create table longhaul.step (
     run_id             uuid        not null,
     seq                integer     not null,
-    turn               integer     not null,
-    call_index         integer     not null,
+    -- Of an agent's step: its turn, and its place among the calls of that turn.
+    turn               integer,
+    call_index         integer,
+    -- Of a workflow's step: branch path, name and occurrence, by which its code finds it again.
+    identity           text,
     kind               text        not null,
     name               text        not null,
     call_id            text,
@@ -143,8 +147,11 @@ create table longhaul.step (
     constraint step_state check (state in ('waiting', 'running', 'succeeded', 'failed', 'cancelled', 'unknown')),
     constraint step_effect check (effect in ('read_only', 'idempotent', 'transactional', 'at_most_once')),
     constraint step_ended_has_a_time check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
+    constraint step_has_its_place check (
+        (identity is null) = (kind in ('model', 'tool')) and (turn is null) = (call_index is null)
+        and (identity is null) <> (turn is null)),
     constraint step_tool_has_its_call check ((kind = 'tool') = (call_id is not null))
-);
+) partition by range (run_id);
 
 create table longhaul.attempt (
     run_id     uuid        not null,
@@ -157,7 +164,7 @@ create table longhaul.attempt (
     error      json,
     evidence   json,
     constraint attempt_pkey primary key (run_id, step_seq, attempt)
-);
+) partition by range (run_id);
 
 -- Appended, never updated or deleted. Numbered 1..n without gaps per run.
 create table longhaul.event (
@@ -170,7 +177,7 @@ create table longhaul.event (
     at        timestamptz not null default now(),
     data      json,
     constraint event_pkey primary key (run_id, seq)
-);
+) partition by range (run_id);
 
 -- What people and programs asked of a run, kept whatever its holder was doing at that time. Appended, never changed.
 -- Each request adds one to the run's wakes, which numbers it.
@@ -183,7 +190,7 @@ create table longhaul.request (
     at     timestamptz not null default now(),
     constraint request_pkey primary key (run_id, wake),
     constraint request_kind check (kind in ('pause', 'resume', 'cancel'))
-);
+) partition by range (run_id);
 
 -- lz4 where the server has it; the server's own method otherwise.
 do $$

@@ -31,12 +31,15 @@ begin
     kind := coalesce(kind, 'agent');
     priority := coalesce(priority, 100);
     labels := coalesce(labels, '{}');
-    if kind <> 'agent' then
-        perform longhaul.refuse('LH422', 'unknown_kind', format('kind %L is not known', kind),
-            'this release drives runs of the kind agent');
+    if kind !~ '^[a-z0-9][a-z0-9-]{0,62}$' then
+        perform longhaul.refuse('LH422', 'invalid_kind', format('%L is not the name of a kind', kind),
+            'agent, or the name of a workflow: 1 to 63 lower-case letters, digits and hyphens');
     end if;
-    if agent is null then
+    if kind = 'agent' and agent is null then
         perform longhaul.refuse('LH422', 'agent_missing', 'a run of the kind agent names its agent');
+    end if;
+    if kind <> 'agent' and (agent is not null or history is not null) then
+        perform longhaul.refuse('LH422', 'not_an_agent', format('a run of the kind %L has no agent and no history', kind));
     end if;
     if jsonb_typeof(labels) <> 'object' or octet_length(labels::text) > 8192 or exists (
         select from jsonb_each(labels) as label where jsonb_typeof(label.value) <> 'string'
@@ -77,13 +80,13 @@ begin
         values (tenant, longhaul.digest(idempotency_key), run_id)
         on conflict do nothing;
         if not found then
-            select run.id, run.agent, run.input, run.history
+            select run.id, run.kind, run.agent, run.input, run.history
             into earlier
             from longhaul.run_key
             join longhaul.run on run.id = run_key.run_id
             where run_key.tenant = start_run.tenant
               and run_key.key_digest = longhaul.digest(idempotency_key);
-            if earlier.agent is distinct from agent or earlier.input::jsonb <> new_input::jsonb
+            if earlier.kind <> kind or earlier.agent is distinct from agent or earlier.input::jsonb <> new_input::jsonb
                 or earlier.history::jsonb is distinct from new_history::jsonb then
                 perform longhaul.refuse('LH409', 'key_reused',
                     format('key %L started run %s with another agent or input', idempotency_key, earlier.id),
@@ -106,7 +109,7 @@ begin
     join longhaul.agent_version on agent_version.id = agent.version_id
     where agent.tenant = start_run.tenant
       and agent.name = start_run.agent;
-    if not found then
+    if not found and kind = 'agent' then
         perform longhaul.refuse('LH404', 'no_such_agent', format('agent %L does not exist in tenant %L', agent, tenant),
             'apply it first: longhaul agent apply FILE');
     end if;
@@ -115,14 +118,15 @@ begin
         id, tenant, requester, labels, kind, agent, agent_version_id, functions, queue, priority, state, due_at,
         deadline_at, event_seq, input, history)
     values (
-        run_id, tenant, coalesce(requester, session_user), labels, kind, agent, version.id, version.functions, queue,
+        run_id, tenant, coalesce(requester, session_user), labels, kind, agent, version.id,
+        coalesce(version.functions, '{}'), queue,
         priority::smallint, 'queued', coalesce(due_at, now()),
         least(deadline_at, coalesce(due_at, now())
             + make_interval(secs => (version.definition -> 'limits' ->> 'wall_clock_seconds')::double precision)),
         1, new_input, new_history);
     insert into longhaul.event (run_id, seq, kind, fence, data)
     values (run_id, 1, 'run.started', 0, json_build_object(
-        'agent', agent, 'version', version.version, 'requester', coalesce(requester, session_user), 'queue', queue,
+        'kind', kind, 'agent', agent, 'version', version.version, 'requester', coalesce(requester, session_user), 'queue', queue,
         'nul_replaced', coalesce(input, 'null')::text <> new_input::text));
     created := true;
     if notify then
@@ -166,7 +170,7 @@ begin
         left join lateral json_object_keys(case json_typeof(entry.run) when 'object' then entry.run end)
             as named (name) on true
         where json_typeof(entry.run) <> 'object'
-           or named.name not in ('agent', 'queue', 'priority', 'due_at', 'deadline_at', 'requester', 'labels',
+           or named.name not in ('kind', 'agent', 'queue', 'priority', 'due_at', 'deadline_at', 'requester', 'labels',
                 'idempotency_key')
         limit 1
     loop
@@ -176,10 +180,10 @@ begin
     for wanted in
         select given.*
         from rows from (json_to_recordset(runs) as (
-            agent text, queue text, priority integer, due_at timestamptz, deadline_at timestamptz, requester text,
-            labels jsonb, idempotency_key text
+            kind text, agent text, queue text, priority integer, due_at timestamptz, deadline_at timestamptz,
+            requester text, labels jsonb, idempotency_key text
         )) with ordinality as given (
-            agent, queue, priority, due_at, deadline_at, requester, labels, idempotency_key, place)
+            kind, agent, queue, priority, due_at, deadline_at, requester, labels, idempotency_key, place)
         order by given.idempotency_key, given.place
     loop
         item := wanted.place - 1;
@@ -188,6 +192,7 @@ begin
         from longhaul.start_run(
             agent           => wanted.agent,
             input           => coalesce(inputs[wanted.place], '{}'),
+            kind            => coalesce(wanted.kind, 'agent'),
             queue           => coalesce(wanted.queue, 'default'),
             priority        => coalesce(wanted.priority, 100),
             due_at          => wanted.due_at,

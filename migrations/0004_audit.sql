@@ -14,7 +14,7 @@ left join longhaul.worker on worker.id = run.worker_id;
 
 create view longhaul_audit.step as
 select
-    step.run_id, step.seq, step.turn, step.kind, step.name, step.call_id, step.state, step.effect, step.key,
+    step.run_id, step.seq, step.turn, step.kind, step.name, step.identity, step.call_id, step.state, step.effect, step.key,
     step.attempt as attempts, step.attempts_max, step.maybe_applied, step.replaces_seq, worker.name as worker,
     step.fence, step.due_at, step.created_at, step.attempt_started_at, step.attempt_ended_at, step.ended_at,
     encode(step.request_digest, 'hex') as request_sha256, longhaul.safe_jsonb(step.request) as request,

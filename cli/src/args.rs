@@ -4,9 +4,11 @@ use crate::settings::Settings;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+mod bench;
 mod run;
 mod serving;
 
+pub(crate) use bench::{Bench, Workload};
 pub(crate) use run::{ListRuns, RunCommand, StartRun, State, Steer};
 pub(crate) use serving::{Api, Demo, Dev, Health, Payments, Rehearse, Worker};
 
@@ -115,6 +117,11 @@ pub(crate) enum Command {
     Run(RunCommand),
     /// Play a script as a model, on the real wire and for free
     Rehearse(Rehearse),
+    /// Measure what this machine and its Postgres give
+    ///
+    /// Figures are rates and times; the floor in the same run makes each of them a ratio, which can be compared where
+    /// figures cannot. Ctrl-C stops in good order.
+    Bench(Bench),
     /// Show every setting in force, and where it comes from
     #[command(after_help = "\
 Examples:

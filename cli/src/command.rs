@@ -2,6 +2,7 @@
 
 mod agent;
 pub(crate) mod api;
+mod bench;
 mod config;
 mod health;
 mod input;
@@ -16,20 +17,21 @@ pub(crate) use rehearse::unplayable;
 
 use crate::args::{AgentCommand, Cli, Command, RunCommand};
 use crate::failure::Exit;
-use ::worker::Functions;
+use ::worker::Program;
 
 /// Does what was asked.
-pub(crate) async fn run(cli: Cli, functions: Functions) -> anyhow::Result<Exit> {
+pub(crate) async fn run(cli: Cli, program: Program) -> anyhow::Result<Exit> {
     let global = &cli.global;
     match cli.command {
         Command::Demo(args) => crate::demo::run(global, args).await,
-        Command::Dev(args) => crate::dev::run(global, args, functions).await,
+        Command::Dev(args) => crate::dev::run(global, args, program).await,
         Command::Api(args) => api::run(global, args).await,
         Command::Health(args) => health::run(global, &args).await,
+        Command::Bench(args) => bench::run(global, args).await,
         Command::Config { get } => config::run(global, get.as_deref()),
         Command::Completions { shell } => Ok(config::completions(shell)),
         Command::Migrate => migrate::run(global).await,
-        Command::Worker(args) => worker::run(global, args, functions).await,
+        Command::Worker(args) => worker::run(global, args, program).await,
         Command::Agent(AgentCommand::Apply { files }) => agent::apply(global, &files).await,
         Command::Agent(AgentCommand::List) => agent::list(global).await,
         Command::Agent(AgentCommand::Show { name }) => agent::show(global, &name).await,

@@ -17,7 +17,7 @@ use crate::failure::{Exit, Failure, of_engine};
 use crate::output::{self, style};
 use crate::signals;
 use ::api::{Access, Api, ApiOptions};
-use ::worker::{Config, Functions, Worker, WorkerError};
+use ::worker::{Config, Program, Worker, WorkerError};
 use database::Database;
 use engine::{Connect, Engine};
 use example::World;
@@ -49,7 +49,7 @@ struct Running {
     database: Database,
 }
 
-pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> anyhow::Result<Exit> {
+pub(crate) async fn run(global: &Global, args: Args, program: Program) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let shutdown = CancellationToken::new();
     signals::cancel_on_signal(shutdown.clone())?;
@@ -87,7 +87,7 @@ pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> an
         drain_grace: DRAIN_GRACE,
         ..Config::new("dev", world.endpoint(), world.environment())
     };
-    let worker = Worker::builder(connect, config).functions(functions).build();
+    let worker = Worker::builder(connect, config).program(program).build();
     let running = Running {
         worker: tokio::spawn(worker.run(shutdown.clone())),
         api: tokio::spawn(api.run(shutdown.clone())),

@@ -18,10 +18,11 @@ mod signals;
 
 use failure::Exit;
 use std::process::ExitCode;
-use worker::Functions;
+use worker::Program;
 
-/// Does what the command line asks; workers have these functions.
-pub fn main_with(functions: Functions) -> ExitCode {
+/// Does what the command line asks; workers have what this program brings along: functions, workflows or both.
+pub fn main_with(program: impl Into<Program>) -> ExitCode {
+    let program = program.into();
     // A provider that is already installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     output::find_program();
@@ -32,7 +33,7 @@ pub fn main_with(functions: Functions) -> ExitCode {
         Err(unparsed) => return or_lost(settings::tell(unparsed, wants_json), wants_json).into(),
     };
     let json = cli.global.json;
-    let exit = run(cli, functions).unwrap_or_else(|error| failure::tell(&error, json));
+    let exit = run(cli, program).unwrap_or_else(|error| failure::tell(&error, json));
     or_lost(exit, json).into()
 }
 
@@ -48,8 +49,8 @@ fn or_lost(exit: Exit, json: bool) -> Exit {
     if exit == Exit::Ok { lost } else { exit }
 }
 
-fn run(cli: args::Cli, functions: Functions) -> anyhow::Result<Exit> {
+fn run(cli: args::Cli, program: Program) -> anyhow::Result<Exit> {
     logging::start(&cli)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(command::run(cli, functions))
+    runtime.block_on(command::run(cli, program))
 }

@@ -22,6 +22,7 @@ pub(crate) fn start(cli: &Cli) -> Result<(), Failure> {
         | Command::Agent(_)
         | Command::Run(_)
         | Command::Health(_)
+        | Command::Bench(_)
         | Command::Config { .. }
         | Command::Completions { .. }
         | Command::Payments(_) => "warn,sqlx=error",

@@ -2,5 +2,5 @@
 //! [`cli::main_with`] in the same way.
 
 fn main() -> std::process::ExitCode {
-    cli::main_with(worker::Functions::new())
+    cli::main_with(worker::Program::default())
 }

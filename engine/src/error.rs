@@ -112,7 +112,7 @@ impl From<sqlx::Error> for EngineError {
                 if let Some(refused) = Self::from_database(postgres) {
                     return refused;
                 }
-                if is_transient_state(postgres.code()) {
+                if is_transient_state(postgres.code()) || was_moved(postgres) {
                     return Self::Unavailable(error);
                 }
             }
@@ -134,6 +134,12 @@ impl From<sqlx::Error> for EngineError {
             Self::Database(error)
         }
     }
+}
+
+/// A row was on its way to a default partition while the partition of its month was made: the next try finds that one.
+fn was_moved(error: &PgDatabaseError) -> bool {
+    // A check without a name: no constraint of the schema's own.
+    error.code() == "23514" && error.constraint().is_none() && error.message().contains("partition constraint")
 }
 
 /// Classes 08 (connection), 53 (resources), 57 (operator intervention, such as a shutdown), and 40 (serialisation

@@ -4,6 +4,7 @@
 //! question one in [`query`]. A worker's writes name their [`Claim`]: where the run's fence has moved on, nothing is
 //! written and the answer says so. Start at the listing of `engine/src/transition/`.
 
+pub mod bench_floor;
 pub mod clock;
 pub mod error;
 pub mod id;
@@ -12,6 +13,7 @@ pub mod payload;
 #[cfg(feature = "planted-faults")]
 pub mod planted_fault;
 pub mod query;
+pub mod recorder;
 pub mod retry;
 pub mod schema;
 pub mod transition;
@@ -22,8 +24,8 @@ pub use error::EngineError;
 pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
 pub use transition::{
     Applied, ApplyAgent, Attention, BatchRefused, Cancelled, ClaimRuns, Claimed, Control, Ending, EventWrite,
-    LiveLease, Park, Reclaimed, Recorded, Registration, Release, StartRun, Started, StepBegin, StepChange, StepWrites,
-    Which,
+    LiveLease, MonthMade, Park, Place, Reclaimed, Recorded, Registration, Release, StartRun, Started, StepBegin,
+    StepChange, StepWrites, Then, Transition, Which,
 };
 
 use sqlx::Connection;
@@ -50,6 +52,9 @@ pub struct Connect {
     pub application_name: String,
     /// Connections held at most.
     pub connections_max: u32,
+    /// Whether a connection that lay idle is asked for a sign of life before it is used. Otherwise the first statement
+    /// after a restart of the server fails.
+    pub tested: bool,
 }
 
 impl Connect {
@@ -59,6 +64,7 @@ impl Connect {
             url: url.into(),
             application_name: application_name.into(),
             connections_max: limits::CONNECTIONS_MAX,
+            tested: true,
         }
     }
 
@@ -74,6 +80,9 @@ impl Connect {
         Ok(options.application_name(&self.application_name).options([
             ("statement_timeout", limits::STATEMENT_TIMEOUT),
             ("lock_timeout", limits::LOCK_TIMEOUT),
+            // Our statements look rows up by keys: one plan does for all values. Left alone, Postgres plans anew at each
+            // call of a statement on partitioned tables, which costs many times what it does.
+            ("plan_cache_mode", "force_generic_plan"),
         ]))
     }
 }
@@ -91,6 +100,7 @@ impl Engine {
         let pool = PgPoolOptions::new()
             .max_connections(connect.connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(connect.tested)
             .connect_with(options)
             .await?;
         Ok(Self {

@@ -37,3 +37,5 @@ pub const fn suspects_at_once(crashes: i32) -> u32 {
 pub const BATCH_RUNS_MAX: usize = 1000;
 /// Run ids, 36 bytes and a comma each, in one notification of less than 8,000 bytes.
 pub const HINT_RUNS_MAX: usize = 200;
+/// Months made ahead: whoever may make them has so long to come by.
+pub const MONTHS_AHEAD: i32 = 2;

@@ -6,6 +6,6 @@ mod lists;
 mod shown;
 
 pub use detail::{AttemptRow, EventRow, MessageRow, NewEvent, RunDetail, RunHead, Undrivable};
-pub use driving::{Look, Poll, Poller, StepRow, VersionRow};
+pub use driving::{Look, Poll, Poller, StepRow, TaskRow, VersionRow};
 pub use lists::{AgentRow, AgentSummary, AgentVersionRow, RunRow, RunsWanted, VersionsWanted};
 pub use shown::Shown;

@@ -19,5 +19,7 @@ mod parallel;
 mod parked;
 mod planted_faults;
 mod points;
+mod random;
 mod stopped;
 mod storm;
+mod workflow;

@@ -1,6 +1,7 @@
 //! Many runs, two workers, and kill -9 at random instants.
 
 use crate::desk::{Declared, Desk, Setting, refund, refund_of, within};
+use crate::random::Random;
 use longhaul_tests::process::{Start, WorkerProcess};
 use rehearsal::{Answer, Rule, Script};
 use std::collections::BTreeMap;
@@ -12,8 +13,6 @@ const STEPS_PER_RUN: i64 = 6;
 const KILLS: usize = 5;
 /// Far beyond what a busy machine needs.
 const STORM_LIMIT: Duration = Duration::from_secs(90);
-/// Runs a storm again: LONGHAUL_STORM_SEED=…
-const SEED_VARIABLE: &str = "LONGHAUL_STORM_SEED";
 
 /// Two refunds at once, one more, then the answer.
 fn three_refunds() -> Script {
@@ -133,23 +132,4 @@ async fn every_run_is_whole(desk: &Desk, seed: u64) {
     .await
     .expect("runs are read");
     assert!(broken.is_empty(), "{broken:#?}; seed {seed}");
-}
-
-/// The same numbers for the same seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Self {
-        let given = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok());
-        Self(given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0))
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        usize::try_from(mixed % bound as u64).expect("below a number of this size")
-    }
 }

@@ -265,8 +265,9 @@ async fn every_refusal_has_its_code_and_leaves_nothing_behind() {
         ),
         (
             "agent => 'clerk', kind => 'workflow'".to_owned(),
-            no("LH422", "unknown_kind"),
+            no("LH422", "not_an_agent"),
         ),
+        ("kind => 'No Name'".to_owned(), no("LH422", "invalid_kind")),
         ("input => '{}'".to_owned(), no("LH422", "agent_missing")),
         (labels("[]"), no("LH422", "invalid_labels")),
         (labels(r#"{"a":1}"#), no("LH422", "invalid_labels")),

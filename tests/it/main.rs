@@ -9,14 +9,17 @@
 mod agent_loop;
 mod api;
 mod audit;
+mod bench;
 mod command_line;
 mod dev;
 mod doors;
 mod driving;
 mod explain;
+mod partitions;
 mod readme;
 mod resting;
 mod schema;
 mod stage;
 mod transitions;
 mod undrivable;
+mod workflow;

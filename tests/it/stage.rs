@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use engine::query::Poller;
 use engine::transition::ApplyAgent;
 use engine::{
-    ClaimRuns, Claimed, Clock, Connect, Engine, EngineError, EventWrite, Registration, RunId, StartRun, StepBegin,
-    StepChange, StepWrites, Which, WorkerId,
+    ClaimRuns, Claimed, Clock, Connect, Engine, EngineError, EventWrite, Place, Registration, RunId, StartRun,
+    StepBegin, StepChange, StepWrites, Which, WorkerId,
 };
 use longhaul_tests::database::TestDatabase;
 use longhaul_tests::world::PATIENCE;
@@ -230,8 +230,10 @@ pub(crate) async fn claim(engine: &Engine, worker: WorkerId, batch: u32) -> Vec<
 pub(crate) fn call(seq: i32, effect: &'static str) -> StepBegin {
     StepBegin {
         seq,
-        turn: 1,
-        call_index: seq - 1,
+        place: Place::Turn {
+            turn: 1,
+            call_index: seq - 1,
+        },
         kind: "tool",
         name: "pay".to_owned(),
         call_id: Some(format!("toolu_{seq}")),
@@ -240,6 +242,8 @@ pub(crate) fn call(seq: i32, effect: &'static str) -> StepBegin {
         key: format!("key-{seq}"),
         attempt: 1,
         attempts_max: 3,
+        maybe_applied: false,
+        due_at: None,
         replaces_seq: None,
         request_digest: vec![1],
         request: Some(r#"{"kind":"command","argv":[],"stdin":""}"#.to_owned()),

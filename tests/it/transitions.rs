@@ -1,5 +1,6 @@
 //! Each transition by hand, without a worker: who wins, who is refused, and what is left behind.
 
+mod batch;
 mod claim;
 mod control;
 mod fence;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::{Config, Environment, Functions, ModelEndpoint, Worker};
+use worker::{Builder, Config, Environment, Functions, ModelEndpoint, Worker};
 
 /// No condition of a test takes longer on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -95,9 +95,14 @@ impl World {
 
     /// Starts a worker in this process.
     pub fn worker(&self, config: Config, functions: Functions) -> WorkerHandle {
+        self.worker_with(config, |builder| builder.functions(functions))
+    }
+
+    /// The same, with whatever else its program registers.
+    pub fn worker_with(&self, config: Config, register: impl FnOnce(Builder) -> Builder) -> WorkerHandle {
         let shutdown = CancellationToken::new();
         let connect = Connect::new(&self.database.url, "test worker");
-        let worker = Worker::builder(connect, config).functions(functions).build();
+        let worker = register(Worker::builder(connect, config)).build();
         let task = tokio::spawn(worker.run(shutdown.clone()));
         WorkerHandle { shutdown, task }
     }

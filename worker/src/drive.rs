@@ -1,14 +1,20 @@
 //! Drives claimed runs. One driver per kind of run.
 
 pub mod agent;
+pub(crate) mod workflow;
 
 use crate::announcer::Announcer;
 use crate::lease::{DatabaseClock, Lease};
 use crate::model::ModelClient;
+use crate::session::give_back_broken;
 use crate::tool::ToolBox;
+use crate::worker::chain;
+use crate::workflow::Workflows;
 use ::agent::definition::Agent;
 use ::agent::tool::check::InputSchema;
 use ::agent::wire::messages::ToolSpec;
+use chrono::TimeDelta;
+use engine::recorder::Recorder;
 use engine::transition::Control;
 use engine::{AgentVersionId, Claimed, Engine, EngineError};
 use std::collections::HashMap;
@@ -17,7 +23,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info_span};
 
+/// The kind of runs that an agent version drives.
+pub(crate) const AGENT: &str = "agent";
+/// A wait longer than this parks the run and frees its place.
+pub(crate) const MOMENT: TimeDelta = TimeDelta::seconds(2);
 /// Agent versions kept ready; more than this are seldom in use at once.
 const VERSIONS_MAX: usize = 256;
 
@@ -27,10 +38,13 @@ pub struct Shared {
     pub(crate) engine: Engine,
     pub(crate) models: ModelClient,
     pub(crate) tools: ToolBox,
+    pub(crate) workflows: Workflows,
     pub(crate) worker_name: String,
     pub(crate) drain_grace: Duration,
     pub(crate) announcer: Announcer,
-    versions: Mutex<HashMap<AgentVersionId, Arc<Version>>>,
+    pub(crate) recorder: Recorder,
+    /// Those in use.
+    pub(crate) versions: Mutex<HashMap<AgentVersionId, Arc<Version>>>,
 }
 
 /// An agent version, made ready.
@@ -59,28 +73,28 @@ pub(crate) struct Held {
     pub(crate) suspicion: Option<Suspicion>,
 }
 
+/// Drives one claimed run until it ends, parks, is given back or is lost.
+pub(crate) async fn drive(shared: Arc<Shared>, held: Held) {
+    let (claim, lease) = (held.claimed.claim, held.lease.clone());
+    let span = info_span!("run", run.id = %claim.run, fence = %claim.fence);
+    async {
+        let driven = if held.claimed.kind == AGENT {
+            agent::drive(Arc::clone(&shared), held).await
+        } else {
+            workflow::drive(Arc::clone(&shared), held).await
+        };
+        if let Err(broken) = driven {
+            error!(error = %chain(&broken), "run {} cannot be driven, giving it back", claim.run);
+            give_back_broken(&shared, &claim, &lease).await;
+        }
+        // It was parked, ended or given back.
+        shared.announcer.tell([claim.run]);
+    }
+    .instrument(span)
+    .await;
+}
+
 impl Shared {
-    pub(crate) fn new(engine: Engine, models: ModelClient, tools: ToolBox, names: (String, Duration)) -> Self {
-        let (worker_name, drain_grace) = names;
-        Self {
-            engine,
-            models,
-            tools,
-            worker_name,
-            drain_grace,
-            announcer: Announcer::default(),
-            versions: Mutex::default(),
-        }
-    }
-
-    /// The same, telling followers of new events.
-    pub(crate) fn announcing(self) -> Self {
-        Self {
-            announcer: Announcer::new(),
-            ..self
-        }
-    }
-
     pub(crate) async fn version(&self, id: AgentVersionId) -> Result<Arc<Version>, EngineError> {
         if let Some(version) = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Ok(Arc::clone(version));

@@ -9,14 +9,17 @@ mod crash_point;
 pub mod drive;
 mod lease;
 pub mod model;
+mod partitions;
 #[cfg(feature = "planted-faults")]
 mod planted_fault;
-mod recorder;
+mod scribe;
 mod session;
 pub mod tool;
 pub mod worker;
+pub mod workflow;
 
 pub use config::Config;
 pub use model::ModelEndpoint;
 pub use tool::{Environment, FunctionContext, FunctionError, Functions};
-pub use worker::{Builder, Worker, WorkerError};
+pub use worker::{Builder, Program, Worker, WorkerError};
+pub use workflow::{Context, Retry, Step, StepCall, StepFailed, WorkflowError, Workflows};

@@ -4,8 +4,9 @@
 
 use crate::config::Config;
 use crate::crash_point::crash_point;
-use crate::drive::{Held, Shared, Suspicion};
+use crate::drive::{AGENT, Held, Shared, Suspicion, drive};
 use crate::lease::{DatabaseClock, Keeper, Lease, before_asking};
+use crate::partitions::make_ahead;
 use crate::worker::chain;
 use engine::query::Poller;
 use engine::transition::Control;
@@ -85,7 +86,7 @@ pub(crate) struct Session {
     next_poll: Instant,
     /// Makes the keeper ask at once.
     hurry: Arc<Notify>,
-    /// The keeper and the listener end with the session.
+    /// The keeper, the listener and the maker of partitions end with the session.
     helpers: JoinSet<()>,
 }
 
@@ -93,7 +94,9 @@ impl Session {
     /// Registers a new identity and starts keeping its lease.
     pub(crate) async fn open(connect: &Connect, config: &Config, shared: Arc<Shared>) -> Result<Self, EngineError> {
         let id = WorkerId::new();
-        let kinds = vec!["agent".to_owned()];
+        let kinds: Vec<String> = std::iter::once(AGENT.to_owned())
+            .chain(shared.workflows.names().cloned())
+            .collect();
         let functions = shared.tools.functions().names();
         let asked = before_asking();
         let registration = Registration {
@@ -125,6 +128,7 @@ impl Session {
             attention: attention_sender,
         };
         helpers.spawn(keeper.keep());
+        helpers.spawn(make_ahead(shared.engine.clone(), id));
         if config.notifications {
             let queues = config.queues.clone();
             let listening = Listening {
@@ -344,9 +348,7 @@ impl Session {
             room: self.room.clone(),
             suspicion,
         };
-        let task = self
-            .drivers
-            .spawn(crate::drive::agent::drive(Arc::clone(&self.shared), held));
+        let task = self.drivers.spawn(drive(Arc::clone(&self.shared), held));
         self.driven.insert(task.id(), (claim, sender));
         if self.held.swap(self.drivers.len(), Ordering::Relaxed) == 0 {
             // From now on the keeper asks more often.

@@ -2,13 +2,18 @@
 //!
 //! A process that loses its lease or its database begins anew under another identity: what it held is another's by then.
 
+use crate::announcer::Announcer;
 use crate::config::Config;
 use crate::drive::Shared;
 use crate::model::ModelClient;
 use crate::session::{Ended, Session};
 use crate::tool::{Functions, ToolBox};
+use crate::workflow::{Context, WorkflowError, Workflows};
+use engine::recorder::Recorder;
 use engine::{Connect, Engine, EngineError};
-use std::sync::Arc;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,12 +33,30 @@ pub enum WorkerError {
     Model(#[from] crate::model::ModelClientError),
 }
 
+/// What a worker's program brings along: Rust functions that agents call, and workflows.
+#[derive(Debug, Default)]
+pub struct Program {
+    /// By the names that agents' tools name.
+    pub functions: Functions,
+    /// By the names that runs name as their kind.
+    pub workflows: Workflows,
+}
+
+impl From<Functions> for Program {
+    fn from(functions: Functions) -> Self {
+        Self {
+            functions,
+            workflows: Workflows::default(),
+        }
+    }
+}
+
 /// A worker, ready to run.
 #[derive(Debug)]
 pub struct Worker {
     connect: Connect,
     config: Config,
-    functions: Functions,
+    program: Program,
 }
 
 /// Builds a [`Worker`].
@@ -43,10 +66,30 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Registers all that a program brings along.
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.worker.program = program;
+        self
+    }
+
     /// Registers Rust functions that agents may call.
     #[must_use]
     pub fn functions(mut self, functions: Functions) -> Self {
-        self.worker.functions = functions;
+        self.worker.program.functions = functions;
+        self
+    }
+
+    /// Registers a workflow under the name that runs name as their kind.
+    #[must_use]
+    pub fn workflow<I, O, F, Fut>(mut self, name: &str, workflow: F) -> Self
+    where
+        I: DeserializeOwned + Send,
+        O: Serialize,
+        F: Fn(Context, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, WorkflowError>> + Send + 'static,
+    {
+        self.worker.program.workflows.register(name, workflow);
         self
     }
 
@@ -63,7 +106,7 @@ impl Worker {
             worker: Self {
                 connect,
                 config,
-                functions: Functions::default(),
+                program: Program::default(),
             },
         }
     }
@@ -76,12 +119,12 @@ impl Worker {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         #[cfg(feature = "planted-faults")]
         crate::planted_fault::check();
-        let tools = ToolBox::new(self.functions, self.config.environment.clone());
+        let tools = ToolBox::new(self.program.functions, self.config.environment.clone());
         let models = ModelClient::new(&self.config.endpoint)?;
         let patience = Patience { shutdown: &shutdown };
-        let engine = loop {
-            match Engine::connect(&self.connect).await {
-                Ok(engine) => break engine,
+        let (engine, recorder) = loop {
+            match reach(&self.connect).await {
+                Ok(reached) => break reached,
                 Err(error) => patience.after(error).await?,
             }
             if shutdown.is_cancelled() {
@@ -94,12 +137,21 @@ impl Worker {
                 return Ok(());
             }
         }
-        let names = (self.config.name.clone(), self.config.drain_grace);
-        let shared = Shared::new(engine, models, tools, names);
-        let shared = Arc::new(if self.config.notifications {
-            shared.announcing()
+        let announcer = if self.config.notifications {
+            Announcer::new()
         } else {
-            shared
+            Announcer::default()
+        };
+        let shared = Arc::new(Shared {
+            engine,
+            models,
+            tools,
+            workflows: self.program.workflows,
+            worker_name: self.config.name.clone(),
+            drain_grace: self.config.drain_grace,
+            announcer,
+            recorder,
+            versions: Mutex::default(),
         });
         let mut helpers = JoinSet::new();
         let (announcing, connect) = (Arc::clone(&shared), self.connect.clone());
@@ -117,6 +169,13 @@ impl Worker {
         shared.engine.close().await;
         Ok(())
     }
+}
+
+/// Connections for all that a worker asks, and the recorder with its own.
+async fn reach(connect: &Connect) -> Result<(Engine, Recorder), EngineError> {
+    let engine = Engine::connect(connect).await?;
+    let recorder = Recorder::start(connect, engine.clone()).await?;
+    Ok((engine, recorder))
 }
 
 /// Waits for a database that is away.

@@ -16,8 +16,12 @@ use utoipa::ToSchema;
 pub(crate) struct Step {
     /// From 1.
     seq: i32,
-    /// One model call and the tool calls that it asked for, from 1.
-    turn: i32,
+    /// Of an agent's step: one model call and the tool calls that it asked for, from 1.
+    #[schema(required)]
+    turn: Option<i32>,
+    /// Of a workflow's step: branch path, name and occurrence.
+    #[schema(required)]
+    identity: Option<String>,
     /// `model`, `tool`, …
     kind: String,
     /// The model's or the tool's.
@@ -143,6 +147,7 @@ fn steps(rows: Vec<AttemptRow>) -> Vec<Step> {
             Some(_) | None => steps.push(Step {
                 seq: row.seq,
                 turn: row.turn,
+                identity: row.identity,
                 kind: row.kind,
                 name: row.name,
                 state: row.state,

@@ -12,12 +12,12 @@ use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use worker::{Config, Environment, Functions, ModelEndpoint, Worker, WorkerError};
+use worker::{Config, Environment, ModelEndpoint, Program, Worker, WorkerError};
 
 /// Whoever asks gives up after two seconds.
 const READY_LIMIT: Duration = Duration::from_millis(1500);
 
-pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> anyhow::Result<Exit> {
+pub(crate) async fn run(global: &Global, args: Args, program: Program) -> anyhow::Result<Exit> {
     let url = database::url(global)?;
     let config = config(global, &args);
     let shutdown = CancellationToken::new();
@@ -36,7 +36,7 @@ pub(crate) async fn run(global: &Global, args: Args, functions: Functions) -> an
         tokio::spawn(api::serve(listener, health, shutdown.clone().cancelled_owned()));
     }
     let connect = Connect::new(url.as_str(), format!("longhaul worker {}", config.name));
-    let worker = Worker::builder(connect, config).functions(functions).build();
+    let worker = Worker::builder(connect, config).program(program).build();
     match worker.run(shutdown).await {
         Ok(()) => Ok(Exit::Ok),
         // A server that is away is waited for; one that refuses the login is not.

@@ -241,7 +241,11 @@ fn in_words(event: &EventRow, journal: &[AttemptRow]) -> Option<String> {
         ("run.reclaimed", _) => Some(style::yellow("lost the run: its lease is over")),
         ("step.started", Some(step)) => {
             let what = match step.kind.as_str() {
-                "model" => format!("step {}: asks the model, turn {}", step.seq, step.turn),
+                "model" => format!(
+                    "step {}: asks the model, turn {}",
+                    step.seq,
+                    step.turn.unwrap_or_default()
+                ),
                 _ => format!("step {}: {}", step.seq, step.name),
             };
             Some(match attempt {

@@ -20,9 +20,9 @@ pub(crate) fn of(run: &RunDetail, rows: &[AttemptRow]) -> String {
     for row in rows {
         let mut cells = vec![
             row.seq.to_string(),
-            row.turn.to_string(),
+            row.turn.map_or_else(|| "-".to_owned(), |turn| turn.to_string()),
             row.kind.clone(),
-            row.name.clone(),
+            row.identity.clone().unwrap_or_else(|| row.name.clone()),
             state(run, row),
             row.effect.clone(),
             match row.attempt {

@@ -48,7 +48,8 @@ pub(crate) fn run(state: &str) -> RunDetail {
 pub(crate) fn attempt(number: i32, state: &str) -> AttemptRow {
     AttemptRow {
         seq: 5,
-        turn: 2,
+        turn: Some(2),
+        identity: None,
         kind: "tool".to_owned(),
         name: "refund_order".to_owned(),
         state: state.to_owned(),

@@ -84,7 +84,8 @@ pub struct RunHead {
 )]
 pub struct AttemptRow {
     pub seq: i32,
-    pub turn: i32,
+    pub turn: Option<i32>,
+    pub identity: Option<String>,
     pub kind: String,
     pub name: String,
     pub state: String,

@@ -27,7 +27,7 @@ pub struct Poll {
     pub reclaimable: bool,
     /// A run that this worker can drive is due.
     pub claimable: bool,
-    /// Suspects are due; the fewest crashes that one of them has behind it.
+    /// Suspects are due; the crashes that the one that waits longest has behind it.
     pub suspect_crashes: Option<i32>,
     /// One waits in vain: no worker was free for it, and none makes room.
     pub neglected: bool,
@@ -64,6 +64,31 @@ pub struct StepRow {
     pub attempts_max: i32,
     pub maybe_applied: bool,
     pub replaces_seq: Option<i32>,
+    pub fence: Fence,
+    pub due_at: Option<DateTime<Utc>>,
+    pub budget_from: DateTime<Utc>,
+    pub request_digest: Vec<u8>,
+    pub request: Option<String>,
+    pub result: Option<String>,
+    pub error: Option<String>,
+}
+
+/// A workflow's step as its driver takes it up.
+#[derive(Debug, Clone)]
+#[expect(
+    missing_docs,
+    reason = "the columns of longhaul.step, described in migrations/0002_run.sql"
+)]
+pub struct TaskRow {
+    pub seq: i32,
+    pub identity: String,
+    pub kind: String,
+    pub state: String,
+    pub effect: String,
+    pub key: String,
+    pub attempt: i32,
+    pub attempts_max: i32,
+    pub maybe_applied: bool,
     pub fence: Fence,
     pub due_at: Option<DateTime<Utc>>,
     pub budget_from: DateTime<Utc>,
@@ -119,6 +144,17 @@ impl Engine {
     /// The database's.
     pub async fn steps(&self, run: RunId) -> Result<Vec<StepRow>, EngineError> {
         let rows = sqlx::query_file_as!(StepRow, "src/query/steps.sql", run.0)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows)
+    }
+
+    /// A workflow's steps, in order.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tasks(&self, run: RunId) -> Result<Vec<TaskRow>, EngineError> {
+        let rows = sqlx::query_file_as!(TaskRow, "src/query/tasks.sql", run.0)
             .fetch_all(&self.pool)
             .await?;
         Ok(rows)

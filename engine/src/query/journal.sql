@@ -1,6 +1,6 @@
 -- Every attempt of every step, oldest first.
 select
-    step.seq as "seq!", step.turn as "turn!", step.kind as "kind!", step.name as "name!", step.state as "state!",
+    step.seq as "seq!", step.turn, step.identity, step.kind as "kind!", step.name as "name!", step.state as "state!",
     step.effect as "effect!", step.key as "key!", step.maybe_applied as "maybe_applied!", step.replaces_seq,
     step.due_at, step.created_at as "created_at!", step.ended_at,
     coalesce(attempt.attempt, 0) as "attempt!", attempt.worker as "worker?", attempt.started_at as "started_at?",

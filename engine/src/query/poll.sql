@@ -37,7 +37,7 @@ select
         ) as run
     ) as "claimable!",
     (
-        select min(run.crashes)
+        select run.crashes
         from longhaul.run
         where run.queue = any ($1)
           and run.state = 'queued'
@@ -46,6 +46,8 @@ select
           and run.kind = any ($2)
           and run.functions <@ $3
           and run.crashes >= 2
+        order by run.due_at
+        limit 1
     ) as suspect_crashes,
     exists (
         select from longhaul.run

@@ -1,9 +1,10 @@
 select
-    run.id as "id: RunId", run.tenant, run.requester, run.labels as "labels: Json<BTreeMap<String, String>>", run.kind,
-    run.agent, agent_version.version as "agent_version?", run.queue, run.priority, run.state, run.waiting_for,
-    run.wait_reason, run.due_at, run.deadline_at, run.fence as "fence: Fence", run.crashes, run.cancel_requested_at,
-    run.cancel_requested_by, run.cancel_reason,
-    run.paused_at, run.paused_by, run.pause_reason, run.created_at, run.started_at, run.ended_at, run.input::text as "input!",
+    run.id as "id!: RunId", run.tenant as "tenant!", run.requester as "requester!",
+    run.labels as "labels!: Json<BTreeMap<String, String>>", run.kind as "kind!", run.agent,
+    agent_version.version as "agent_version?", run.queue as "queue!", run.priority as "priority!", run.state as "state!",
+    run.waiting_for, run.wait_reason, run.due_at, run.deadline_at, run.fence as "fence!: Fence", run.crashes as "crashes!",
+    run.cancel_requested_at, run.cancel_requested_by, run.cancel_reason,
+    run.paused_at, run.paused_by, run.pause_reason, run.created_at as "created_at!", run.started_at, run.ended_at, run.input::text as "input!",
     run.result::text as result, run.error::text as error, worker.name as "worker?",
     exists (
         select from longhaul.worker as live

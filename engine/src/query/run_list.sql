@@ -9,7 +9,7 @@ left join longhaul.worker on worker.id = run.worker_id
 where run.tenant = $1
   and ($2::text is null or run.state = $2)
   and ($3::text is null or run.agent = $3)
-  and ($4::uuid is null or run.id < $4)
+  and run.id < coalesce($4::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
   and ($6::text is null or run.requester = $6)
   and run.labels @> $7
   and ($8::timestamptz is null or run.created_at >= $8)

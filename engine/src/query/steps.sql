@@ -1,8 +1,8 @@
 -- A run's journal, as its driver takes it up.
 select
     step.seq,
-    step.turn,
-    step.call_index,
+    step.turn as "turn!",
+    step.call_index as "call_index!",
     step.kind,
     step.name,
     step.call_id,

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 /// A run to start.
 #[derive(Debug, Clone)]
 pub struct StartRun {
-    /// The agent by name; the run keeps the version that is in force now.
+    /// `agent`, or the name of a workflow.
+    pub kind: String,
+    /// The agent by name; the run keeps the version that is in force now. Empty for a workflow.
     pub agent: String,
     /// JSON text.
     pub input: String,
@@ -32,9 +34,23 @@ pub struct StartRun {
 }
 
 impl StartRun {
-    /// A run of the default queue, priority and tenant.
+    /// A run of a workflow, of the default queue, priority and tenant.
+    pub fn workflow(name: impl Into<String>, input: impl Into<String>) -> Self {
+        Self {
+            kind: name.into(),
+            ..Self::new("", input)
+        }
+    }
+
+    /// The agent, where there is one.
+    pub(super) fn agent(&self) -> Option<&str> {
+        Some(self.agent.as_str()).filter(|agent| self.kind == "agent" || !agent.is_empty())
+    }
+
+    /// A run of an agent, of the default queue, priority and tenant.
     pub fn new(agent: impl Into<String>, input: impl Into<String>) -> Self {
         Self {
+            kind: "agent".to_owned(),
             agent: agent.into(),
             input: input.into(),
             queue: "default".to_owned(),
@@ -69,6 +85,7 @@ impl StartRun {
         }
         let names = [
             Some(&self.agent),
+            Some(&self.kind),
             Some(&self.queue),
             Some(&self.tenant),
             self.requester.as_ref(),
@@ -119,7 +136,7 @@ impl Engine {
         let labels = serde_json::json!(start.labels);
         let row = sqlx::query_file!(
             "src/transition/start_run.sql",
-            start.agent,
+            start.agent(),
             start.input,
             start.queue,
             start.priority,
@@ -130,6 +147,7 @@ impl Engine {
             labels,
             start.idempotency_key,
             start.history,
+            start.kind,
         )
         .fetch_one(&self.pool)
         .await?;

@@ -1,5 +1,6 @@
 //! Ends a run.
 
+use super::{EventWrite, Recorded, StepWrites, Then, Transition};
 use crate::{Claim, Engine, EngineError};
 
 /// How a run ends.
@@ -13,6 +14,32 @@ pub enum Ending {
     Cancelled,
 }
 
+impl Ending {
+    /// The state of a run that ended so.
+    pub const fn state(&self) -> &'static str {
+        match self {
+            Self::Succeeded(_) => "succeeded",
+            Self::Failed(_) => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The fact that is recorded of it. Who cancelled, and why, is in the run's row.
+    pub fn event(&self, seq: i32) -> EventWrite {
+        let (kind, data) = match self {
+            Self::Succeeded(_) => ("run.succeeded", None),
+            Self::Failed(error) => ("run.failed", Some(error.clone())),
+            Self::Cancelled => ("run.cancelled", None),
+        };
+        EventWrite {
+            seq,
+            kind,
+            step_seq: None,
+            data,
+        }
+    }
+}
+
 impl Engine {
     /// Ends the run; whether it was so. `false`: the claim is lost, or a cancel came in between ([`Engine::look`] tells).
     /// `event_seq` is the number of the last event.
@@ -20,24 +47,14 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn finish_run(&self, claim: &Claim, event_seq: i32, ending: &Ending) -> Result<bool, EngineError> {
-        let (state, result, error) = match ending {
-            Ending::Succeeded(result) => ("succeeded", Some(result), None),
-            Ending::Failed(error) => ("failed", None, Some(error)),
-            Ending::Cancelled => ("cancelled", None, None),
+        let transition = Transition {
+            claim: *claim,
+            writes: StepWrites {
+                events: vec![ending.event(event_seq + 1)],
+                ..StepWrites::default()
+            },
+            then: Then::End(ending.clone()),
         };
-        let ended = sqlx::query_file_scalar!(
-            "src/transition/finish_run.sql",
-            claim.run.0,
-            claim.fence.0,
-            event_seq,
-            state,
-            result,
-            error,
-            claim.worker.0,
-            self.at(),
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(ended.is_some())
+        Ok(matches!(self.record_one(&transition).await?, Recorded::Now(_)))
     }
 }

@@ -1,7 +1,9 @@
 //! Parks a run until something wakes it.
 
+use super::{EventWrite, Recorded, StepWrites, Then, Transition};
 use crate::{Claim, Engine, EngineError};
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
 /// What a run waits for.
 #[derive(Debug, Clone)]
@@ -16,6 +18,34 @@ pub struct Park<'a> {
     pub reason: &'a str,
     /// When it wakes by itself.
     pub until: Option<DateTime<Utc>>,
+    /// More facts for the event, for people.
+    pub detail: Option<serde_json::Value>,
+}
+
+impl Park<'_> {
+    /// The fact that is recorded of it.
+    pub fn event(&self, seq: i32) -> EventWrite {
+        let mut data = json!({"for": self.waiting_for, "reason": self.reason, "until": self.until});
+        if let Some(detail) = &self.detail {
+            data["detail"] = detail.clone();
+        }
+        EventWrite {
+            seq,
+            kind: "run.parked",
+            step_seq: None,
+            data: Some(data.to_string()),
+        }
+    }
+
+    /// What becomes of the run.
+    pub fn then(&self) -> Then {
+        Then::Park {
+            wakes: self.wakes,
+            waiting_for: self.waiting_for.to_owned(),
+            reason: self.reason.to_owned(),
+            until: self.until,
+        }
+    }
 }
 
 impl Engine {
@@ -25,20 +55,18 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn park_run(&self, claim: &Claim, park: &Park<'_>) -> Result<Option<i32>, EngineError> {
-        let seq = sqlx::query_file_scalar!(
-            "src/transition/park_run.sql",
-            claim.run.0,
-            claim.fence.0,
-            park.wakes,
-            park.event_seq,
-            park.waiting_for,
-            park.reason,
-            park.until,
-            claim.worker.0,
-            self.at(),
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(seq)
+        let seq = park.event_seq + 1;
+        let transition = Transition {
+            claim: *claim,
+            writes: StepWrites {
+                events: vec![park.event(seq)],
+                ..StepWrites::default()
+            },
+            then: park.then(),
+        };
+        Ok(match self.record_one(&transition).await? {
+            Recorded::Now(_) => Some(seq),
+            Recorded::Refused(_) | Recorded::ClaimLost => None,
+        })
     }
 }

@@ -1,11 +1,17 @@
-//! Records steps and events for the holder of a run.
+//! Records for the holders of runs, many runs in one statement: steps, events, parkings and ends.
+//!
+//! Start at [`Engine::record_batch`]; the statement is `record.sql`.
 
+mod columns;
 #[cfg(feature = "planted-faults")]
 mod unfenced;
 
-use super::Control;
+use super::{Control, Ending};
 use crate::{Claim, Engine, EngineError};
 use chrono::{DateTime, Utc};
+use columns::{Begun, Changed, Entries, Facts};
+use sqlx::PgExecutor;
+use std::collections::HashMap;
 
 /// What the holder of a run writes in one statement.
 #[derive(Debug, Clone, Default)]
@@ -22,18 +28,30 @@ pub struct StepWrites {
     pub has_result: bool,
 }
 
+/// Where a step stands in its run.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In an agent's.
+    Turn {
+        /// From 1.
+        turn: i32,
+        /// Among the calls of the turn, from 0.
+        call_index: i32,
+    },
+    /// In a workflow's: branch path, name and occurrence.
+    Identity(String),
+}
+
 /// A new step. In the state `running` it is the intent of its first attempt.
 #[derive(Debug, Clone)]
 pub struct StepBegin {
     /// 1.. per run.
     pub seq: i32,
-    /// From 1.
-    pub turn: i32,
-    /// The place among the calls of its turn, from 0.
-    pub call_index: i32,
-    /// `model` or `tool`.
+    /// Where it stands in its run.
+    pub place: Place,
+    /// `model`, `tool`, `task` or `timer`.
     pub kind: &'static str,
-    /// The model's or the tool's name.
+    /// The model's or the tool's name, or what the workflow calls it.
     pub name: String,
     /// The provider's id of the call.
     pub call_id: Option<String>,
@@ -47,11 +65,16 @@ pub struct StepBegin {
     pub attempt: i32,
     /// The last attempt allowed.
     pub attempts_max: i32,
+    /// Whether its attempt may have been applied without our knowing.
+    pub maybe_applied: bool,
+    /// When it is over, or may be tried again.
+    pub due_at: Option<DateTime<Utc>>,
     /// The step that this one takes the place of.
     pub replaces_seq: Option<i32>,
     /// SHA-256 of the request's exact text.
     pub request_digest: Vec<u8>,
-    /// JSON text of what leaves the process; absent for model calls, which are rebuilt from the journal.
+    /// JSON text of what leaves the process, or of a workflow step's input; absent for model calls, which are rebuilt from
+    /// the journal.
     pub request: Option<String>,
     /// JSON text, for a step that has ended already.
     pub result: Option<String>,
@@ -97,131 +120,224 @@ pub struct EventWrite {
     pub data: Option<String>,
 }
 
+/// Whether the run goes on.
+#[derive(Debug, Clone, Default)]
+pub enum Then {
+    /// Its holder keeps it.
+    #[default]
+    GoOn,
+    /// Nobody holds it until something wakes it.
+    Park {
+        /// The count of wake-ups that the holder has seen.
+        wakes: i64,
+        /// `timer`, `approval`, …
+        waiting_for: String,
+        /// More exactly, such as `unknown_outcome`.
+        reason: String,
+        /// When it wakes by itself.
+        until: Option<DateTime<Utc>>,
+    },
+    /// It is over.
+    End(Ending),
+}
+
+/// All that is written for one run at once: the whole of it or nothing.
+#[derive(Debug, Clone)]
+pub struct Transition {
+    /// The right to write.
+    pub claim: Claim,
+    /// Steps and events. Where the run does not go on, the last event says so.
+    pub writes: StepWrites,
+    /// Whether it goes on.
+    pub then: Then,
+}
+
 /// What became of the writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
     /// They are committed.
     Now(Control),
-    /// Nothing was written: they held an intent, and a cancel or a pause came first.
+    /// Nothing was written: they held an intent, and a cancel or a pause came first; or the run was to be parked or ended,
+    /// and something had woken or cancelled it.
     Refused(Control),
     /// Nothing was written: the run has moved on under another fence.
     ClaimLost,
 }
 
-/// Columns of what is written, as Postgres takes them.
-#[derive(Default)]
-struct Columns {
-    seq: Vec<i32>,
-    turn: Vec<i32>,
-    call_index: Vec<i32>,
-    kind: Vec<String>,
-    name: Vec<String>,
-    call_id: Vec<Option<String>>,
-    state: Vec<String>,
-    effect: Vec<String>,
-    key: Vec<String>,
-    attempt: Vec<i32>,
-    attempts_max: Vec<i32>,
-    replaces_seq: Vec<Option<i32>>,
-    request_digest: Vec<Vec<u8>>,
-    request: Vec<Option<String>>,
-    result: Vec<Option<String>>,
-    error: Vec<Option<String>>,
+/// A row of the answer.
+struct Row {
+    /// From 1.
+    entry: i64,
+    recorded: bool,
+    wakes: i64,
+    cancel_requested: bool,
+    paused: bool,
 }
 
-impl Columns {
-    fn of(begun: &[StepBegin]) -> Self {
-        let mut columns = Self::default();
-        for step in begun {
-            columns.seq.push(step.seq);
-            columns.turn.push(step.turn);
-            columns.call_index.push(step.call_index);
-            columns.kind.push(step.kind.to_owned());
-            columns.name.push(step.name.clone());
-            columns.call_id.push(step.call_id.clone());
-            columns.state.push(step.state.to_owned());
-            columns.effect.push(step.effect.to_owned());
-            columns.key.push(step.key.clone());
-            columns.attempt.push(step.attempt);
-            columns.attempts_max.push(step.attempts_max);
-            columns.replaces_seq.push(step.replaces_seq);
-            columns.request_digest.push(step.request_digest.clone());
-            columns.request.push(step.request.clone());
-            columns.result.push(step.result.clone());
-            columns.error.push(step.error.clone());
+impl Row {
+    fn recorded(&self) -> Recorded {
+        let control = Control {
+            wakes: self.wakes,
+            cancel_requested: self.cancel_requested,
+            paused: self.paused,
+        };
+        if self.recorded {
+            Recorded::Now(control)
+        } else {
+            Recorded::Refused(control)
         }
-        columns
     }
 }
 
-fn column<'a, T, R>(items: &'a [T], pick: impl Fn(&'a T) -> R) -> Vec<R> {
-    items.iter().map(pick).collect()
+impl Transition {
+    /// How many rows it writes, besides the run's own.
+    pub fn rows(&self) -> usize {
+        self.writes.begun.len() + self.writes.changed.len() + self.writes.events.len()
+    }
+
+    /// About how much it sends.
+    pub fn bytes(&self) -> usize {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let begun = self.writes.begun.iter();
+        let begun = begun.map(|step| length(&step.request) + length(&step.result) + length(&step.error));
+        let changed = self.writes.changed.iter();
+        let changed = changed.map(|step| length(&step.result) + length(&step.error) + length(&step.evidence));
+        let events = self.writes.events.iter().map(|event| length(&event.data));
+        let then = match &self.then {
+            Then::End(Ending::Succeeded(text) | Ending::Failed(text)) => text.len(),
+            Then::End(Ending::Cancelled) | Then::Park { .. } | Then::GoOn => 0,
+        };
+        begun.chain(changed).chain(events).sum::<usize>() + then
+    }
 }
 
 impl Engine {
-    /// Records all of it or nothing.
+    /// Records several runs' transitions in one statement, each run's whole or not at all.
+    /// In the order given; None: nothing was written, since the claim is lost or somebody else has the run's row just
+    /// now. [`Engine::record_alone`] waits, and tells which.
     ///
     /// # Errors
-    /// The database's. After [`EngineError::Unavailable`] nobody knows whether it was written: [`Engine::look`] tells,
-    /// by the number of the last event.
-    pub async fn record(&self, claim: &Claim, writes: &StepWrites) -> Result<Recorded, EngineError> {
+    /// The database's; then nothing was written for any of them. After [`EngineError::Unavailable`] nobody knows whether
+    /// it was: [`Engine::look`] tells, by the number of the last event.
+    pub async fn record_batch(&self, batch: &[&Transition]) -> Result<Vec<Option<Recorded>>, EngineError> {
         #[cfg(feature = "planted-faults")]
-        if crate::planted_fault::is_chosen(crate::planted_fault::UNFENCED_RECORD) {
-            return self.record_unfenced(claim, writes).await;
+        let unfenced = self.unfenced(batch).await?;
+        #[cfg(feature = "planted-faults")]
+        let batch = &unfenced.iter().collect::<Vec<_>>();
+        self.write(&self.pool, batch).await
+    }
+
+    /// Records one run's transition, after whoever else has the run's row.
+    ///
+    /// # Errors
+    /// As those of [`Engine::record_batch`].
+    pub async fn record_alone(&self, transition: &Transition) -> Result<Recorded, EngineError> {
+        let mut transaction = self.pool.begin().await?;
+        let claim = &transition.claim;
+        let held = sqlx::query_file_scalar!("src/transition/lock_run.sql", claim.run.0, claim.fence.0)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if held != Some(true) {
+            return Ok(Recorded::ClaimLost);
         }
-        let begun = Columns::of(&writes.begun);
-        let row = sqlx::query_file!(
+        let written = self.write(&mut *transaction, &[transition]).await?;
+        transaction.commit().await?;
+        Ok(written.into_iter().flatten().next().unwrap_or(Recorded::ClaimLost))
+    }
+
+    /// Records one run's steps and events, all of it or nothing.
+    ///
+    /// # Errors
+    /// As those of [`Engine::record_batch`].
+    pub async fn record(&self, claim: &Claim, writes: &StepWrites) -> Result<Recorded, EngineError> {
+        let transition = Transition {
+            claim: *claim,
+            writes: writes.clone(),
+            then: Then::GoOn,
+        };
+        self.record_one(&transition).await
+    }
+
+    /// Records one run's transition.
+    ///
+    /// # Errors
+    /// As those of [`Engine::record_batch`].
+    pub(crate) async fn record_one(&self, transition: &Transition) -> Result<Recorded, EngineError> {
+        match self.record_batch(&[transition]).await?.pop().flatten() {
+            Some(recorded) => Ok(recorded),
+            None => self.record_alone(transition).await,
+        }
+    }
+
+    async fn write(
+        &self,
+        executor: impl PgExecutor<'_>,
+        batch: &[&Transition],
+    ) -> Result<Vec<Option<Recorded>>, EngineError> {
+        let (entries, begun, changed, facts) = (
+            Entries::of(batch),
+            Begun::of(batch),
+            Changed::of(batch),
+            Facts::of(batch),
+        );
+        let rows = sqlx::query_file_as!(
+            Row,
             "src/transition/record.sql",
-            claim.run.0,
-            claim.fence.0,
-            claim.worker.0,
-            writes.has_intent,
-            writes.has_result,
+            &entries.run,
+            &entries.fence,
+            &entries.worker,
+            &entries.has_intent,
+            &entries.has_result,
+            &entries.state as &[Option<&str>],
+            &entries.waiting_for as &[Option<&str>],
+            &entries.wait_reason as &[Option<&str>],
+            &entries.due_at as &[Option<DateTime<Utc>>],
+            &entries.wakes as &[Option<i64>],
+            &entries.event_seq as &[Option<i32>],
+            &entries.result as &[Option<&str>],
+            &entries.error as &[Option<&str>],
             self.at(),
+            &begun.entry,
             &begun.seq,
-            &begun.turn,
-            &begun.call_index,
-            &begun.kind,
-            &begun.name,
-            &begun.call_id as &[Option<String>],
-            &begun.state,
-            &begun.effect,
-            &begun.key,
+            &begun.turn as &[Option<i32>],
+            &begun.call_index as &[Option<i32>],
+            &begun.identity as &[Option<&str>],
+            &begun.kind as &[&str],
+            &begun.name as &[&str],
+            &begun.call_id as &[Option<&str>],
+            &begun.state as &[&str],
+            &begun.effect as &[&str],
+            &begun.key as &[&str],
             &begun.attempt,
             &begun.attempts_max,
+            &begun.maybe_applied,
+            &begun.due_at as &[Option<DateTime<Utc>>],
             &begun.replaces_seq as &[Option<i32>],
-            &begun.request_digest,
-            &begun.request as &[Option<String>],
-            &begun.result as &[Option<String>],
-            &begun.error as &[Option<String>],
-            &column(&writes.changed, |change| change.seq),
-            &column(&writes.changed, |change| change.state.to_owned()),
-            &column(&writes.changed, |change| change.attempt),
-            &column(&writes.changed, |change| change.attempts_max),
-            &column(&writes.changed, |change| change.maybe_applied),
-            &column(&writes.changed, |change| change.due_at) as &[Option<DateTime<Utc>>],
-            &column(&writes.changed, |change| change.result.clone()) as &[Option<String>],
-            &column(&writes.changed, |change| change.error.clone()) as &[Option<String>],
-            &column(&writes.changed, |change| change.evidence.clone()) as &[Option<String>],
-            &column(&writes.events, |event| event.seq),
-            &column(&writes.events, |event| event.kind.to_owned()),
-            &column(&writes.events, |event| event.step_seq) as &[Option<i32>],
-            &column(&writes.events, |event| event.data.clone()) as &[Option<String>],
-            &column(&writes.changed, |change| change.fresh_budget),
+            &begun.request_digest as &[&[u8]],
+            &begun.request as &[Option<&str>],
+            &begun.result as &[Option<&str>],
+            &begun.error as &[Option<&str>],
+            &changed.entry,
+            &changed.seq,
+            &changed.state as &[&str],
+            &changed.attempt,
+            &changed.attempts_max,
+            &changed.maybe_applied,
+            &changed.due_at as &[Option<DateTime<Utc>>],
+            &changed.result as &[Option<&str>],
+            &changed.error as &[Option<&str>],
+            &changed.evidence as &[Option<&str>],
+            &changed.fresh_budget,
+            &facts.entry,
+            &facts.seq,
+            &facts.kind as &[&str],
+            &facts.step_seq as &[Option<i32>],
+            &facts.data as &[Option<&str>],
         )
-        .fetch_optional(&self.pool)
+        .fetch_all(executor)
         .await?;
-        Ok(row.map_or(Recorded::ClaimLost, |row| {
-            let control = Control {
-                wakes: row.wakes,
-                cancel_requested: row.cancel_requested,
-                paused: row.paused,
-            };
-            if row.recorded {
-                Recorded::Now(control)
-            } else {
-                Recorded::Refused(control)
-            }
-        }))
+        let rows: HashMap<i64, Row> = rows.into_iter().map(|row| (row.entry, row)).collect();
+        let recorded = |(entry, _): (i64, _)| rows.get(&entry).map(Row::recorded);
+        Ok((1..).zip(batch).map(recorded).collect())
     }
 }

@@ -2,6 +2,7 @@ select started.run_id as "run_id!: RunId", started.created as "created!"
 from longhaul.start_run(
     agent           => $1,
     input           => $2::text::json,
+    kind            => $12,
     queue           => $3,
     priority        => $4,
     due_at          => $5,

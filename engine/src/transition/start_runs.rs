@@ -66,7 +66,8 @@ impl Engine {
 /// What the statement takes for a run besides its payloads.
 fn described(start: &StartRun) -> serde_json::Value {
     json!({
-        "agent": start.agent,
+        "kind": start.kind,
+        "agent": start.agent(),
         "queue": start.queue,
         "priority": start.priority,
         "due_at": start.due_at.map(written),

@@ -233,6 +233,25 @@ async fn a_suspect_run_is_neglected_until_a_worker_that_can_drive_it_makes_room(
 }
 
 #[tokio::test]
+async fn the_suspect_that_waits_longest_goes_first_however_many_crashes_it_has_behind_it() {
+    let stage = Stage::new().await;
+    let (queues, kinds) = (["default".to_owned()], ["agent".to_owned()]);
+    for (crashes, seconds) in [(2, 10), (4, 30), (3, 20)] {
+        let run = stage.start().await;
+        let suspect = "update longhaul.run set crashes = $2, due_at = now() - make_interval(secs => $3) where id = $1";
+        sqlx::query(suspect)
+            .bind(run.0)
+            .bind(crashes)
+            .bind(f64::from(seconds))
+            .execute(&stage.pool)
+            .await
+            .unwrap();
+    }
+    let poll = stage.engine.poll(poller(&queues, &kinds, &[])).await.unwrap();
+    assert_eq!(poll.suspect_crashes, Some(4));
+}
+
+#[tokio::test]
 async fn suspects_are_claimed_in_ever_smaller_groups_of_equals() {
     let stage = Stage::new().await;
     for _ in 0..10 {

@@ -11,6 +11,7 @@ async fn parked(stage: &Stage, held: &Claimed, event_seq: i32) {
         waiting_for: "approval",
         reason: "retries_exhausted",
         until: None,
+        detail: None,
     };
     stage
         .engine
@@ -221,6 +222,7 @@ async fn only_a_failed_run_or_one_that_waits_for_a_person_is_resumed() {
         waiting_for: "timer",
         reason: "retry",
         until: Some(stage.now().await + chrono::TimeDelta::hours(1)),
+        detail: None,
     };
     stage.engine.park_run(&held.claim, &park).await.unwrap().unwrap();
     assert_eq!(

@@ -10,6 +10,7 @@ fn parking(held: &Claimed) -> Park<'static> {
         waiting_for: "approval",
         reason: "unknown_outcome",
         until: None,
+        detail: None,
     }
 }
 

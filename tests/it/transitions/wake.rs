@@ -11,6 +11,7 @@ fn park(held: &Claimed, waiting_for: &'static str, until: Option<DateTime<Utc>>)
         waiting_for,
         reason: "retry",
         until,
+        detail: None,
     }
 }
 

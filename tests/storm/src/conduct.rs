@@ -5,30 +5,33 @@
 
 mod agent;
 mod part;
+mod planted;
 mod progress;
 mod script;
 #[cfg(test)]
 mod tests;
 
+use crate::orders::one_line;
 use crate::plan::{self, Plan};
 use crate::{dump, record};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use part::{Part, Parts};
 use progress::Progress;
 use rehearsal::Rehearsal;
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Runs that have not ended and do not wait for a person.
 pub(crate) const OPEN_RUNS: &str = "
     select count(*)
     from longhaul_audit.run
-    where agent = 'storm'
-      and state not in ('succeeded', 'failed', 'cancelled')
+    where state not in ('succeeded', 'failed', 'cancelled')
       and (state <> 'waiting' or waiting_for is distinct from 'approval')";
 
 /// A private Postgres is made, migrated and served, on a machine that may be busy.
@@ -53,13 +56,14 @@ const BROKEN: u8 = 3;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// How long the faults last
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: u64,
     /// Decides the plan; a random one by default
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    #[arg(long, default_value_t = 4)]
-    pub(crate) workers: usize,
+    /// A part of the plan: another number is another storm
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: u16,
     /// The `longhaul` command
     #[arg(long)]
     pub(crate) program: PathBuf,
@@ -68,26 +72,52 @@ pub(crate) struct Options {
     pub(crate) planted: Option<String>,
 }
 
-pub(crate) async fn conduct(options: Options) -> anyhow::Result<ExitCode> {
+/// Whatever comes of it, its last line says it, and the exit status the same.
+pub(crate) async fn conduct(options: Options) -> ExitCode {
     // Short enough to be typed again.
     let seed = options.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     println!("storm: seed {seed}; the same again: {}", again(&options, seed));
-    let stage = Stage::make(&options, seed)?;
+    match staged(&options, seed).await {
+        // The judge has had the last word.
+        Ok(verdict) => verdict,
+        Err(error) => {
+            let why = one_line(&format!("{error:#}"));
+            println!("storm: BROKEN · seed {seed} · {why}");
+            ExitCode::from(BROKEN)
+        }
+    }
+}
+
+/// Leaves no part behind.
+async fn staged(options: &Options, seed: u64) -> anyhow::Result<ExitCode> {
+    let interrupted = interruption()?;
+    let stage = Stage::make(options, seed)?;
     println!("storm: all is written to {}", stage.folder.display());
     let mut parts = Parts::default();
     let ended = tokio::select! {
-        ended = storm(&options, &stage, &mut parts) => ended,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        // What has ended can be interrupted no more.
+        biased;
+        ended = storm(options, &stage, &mut parts) => ended,
+        signal = interrupted => Err(anyhow!("interrupted by {signal}")),
     };
+    // What they fail at now is not why the storm ended.
     parts.end().await;
     stage.clear(matches!(ended, Ok(ExitCode::SUCCESS)));
-    match ended {
-        Ok(code) => Ok(code),
-        Err(error) => {
-            println!("storm: BROKEN · seed {seed} · {error:#}");
-            Ok(ExitCode::from(BROKEN))
+    ended
+}
+
+/// From here on these signals end nothing by themselves.
+fn interruption() -> anyhow::Result<impl Future<Output = &'static str>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+            _ = hangup.recv() => "SIGHUP",
         }
-    }
+    })
 }
 
 fn again(options: &Options, seed: u64) -> String {
@@ -117,14 +147,20 @@ struct Stage {
 }
 
 async fn storm(options: &Options, stage: &Stage, parts: &mut Parts) -> anyhow::Result<ExitCode> {
+    if let Some(fault) = &options.planted {
+        planted::check(&stage.program, &stage.folder, fault).await?;
+    }
     let model = Rehearsal::start(script::of(&Plan::of(stage.seed))).await;
     let model = model.context("the model did not start")?;
     let victims = timeout(PREPARED_WITHIN, stage.prepare(options, &model, parts)).await;
     let victims = victims.context("the victims were not ready in time")??;
     let progress = Progress::new(&stage.folder, &victims.database_url)?;
-    let unsettled = rage(options, stage, parts, (&victims, &progress)).await?;
+    let settled = rage(options, stage, parts, (&victims, &progress)).await?;
     println!("storm: the faults are over; {}", progress.line().await);
-    let open = progress.settle(SETTLED_WITHIN).await;
+    let open = tokio::select! {
+        open = progress.settle(SETTLED_WITHIN) => open,
+        ended = parts.unexpected_end() => return Err(ended),
+    };
 
     let dumped = timeout(
         DUMPED_WITHIN,
@@ -133,15 +169,12 @@ async fn storm(options: &Options, stage: &Stage, parts: &mut Parts) -> anyhow::R
     .await;
     dumped.context("the dump took too long")?.context("the dump failed")?;
     println!("storm: settled; {}", progress.line().await);
-    parts.end().await;
-    model.stop().await;
-    let verdict = timeout(JUDGED_WITHIN, stage.judge())
-        .await
-        .context("the judge hangs")??;
     // The judge knows the laws; these are promises that it cannot see broken.
-    unsettled?;
-    open?;
-    Ok(verdict)
+    let mut beside: Vec<anyhow::Error> = [settled, open].into_iter().filter_map(Result::err).collect();
+    beside.extend(parts.end().await);
+    model.stop().await;
+    let verdict = timeout(JUDGED_WITHIN, stage.judge(&beside)).await;
+    verdict.context("the judge hangs")?
 }
 
 /// The faults and the runs, until both have been told to end and have ended. The inner error is one of the driver,
@@ -164,16 +197,15 @@ async fn rage(
         }
         println!("{:>6} s  {}", begun.elapsed().as_secs(), progress.line().await);
     }
-    let (nemesis, driver) = parts.both()?;
-    driver.tell("stop").await?;
-    nemesis.tell("quiet").await?;
-    let word = timeout(QUIET_WITHIN, nemesis.line()).await;
+    parts.driver()?.tell("stop").await?;
+    parts.nemesis()?.tell("quiet").await?;
+    let word = timeout(QUIET_WITHIN, parts.word_of_nemesis()).await;
     let word = word.context("the nemesis does not come to rest")??;
     if word != "quiet" {
         bail!("the nemesis said {word:?} in place of quiet");
     }
-    let settled = timeout(SETTLED_WITHIN, driver.ended_well()).await;
-    Ok(settled.unwrap_or_else(|_| Err(anyhow::anyhow!("the driver still asks for what nobody tells it"))))
+    let settled = timeout(SETTLED_WITHIN, parts.end_of_driver()).await;
+    settled.unwrap_or_else(|_| Ok(Err(anyhow!("the driver still asks for what nobody tells it"))))
 }
 
 impl Stage {
@@ -279,15 +311,33 @@ impl Stage {
         }
     }
 
-    async fn judge(&self) -> anyhow::Result<ExitCode> {
-        let status = tokio::process::Command::new(&self.own)
+    /// Has it judged, and tells the verdict once it is the last word.
+    async fn judge(&self, beside: &[anyhow::Error]) -> anyhow::Result<ExitCode> {
+        let mut judge = tokio::process::Command::new(&self.own)
             .args(["judge", "--seed", &self.seed.to_string(), "--folder"])
             .arg(&self.folder)
+            .args(beside.iter().map(|wrong| format!("--beside={wrong:#}")))
+            .stdout(Stdio::piped())
             .kill_on_drop(true)
-            .status()
-            .await?;
+            .spawn()
+            .context("the judge did not start")?;
+        let told = judge.stdout.take().context("the judge has an output")?;
+        let mut lines = BufReader::new(told).lines();
+        let mut last = None;
+        while let Some(line) = lines.next_line().await? {
+            if let Some(before) = last.replace(line) {
+                println!("{before}");
+            }
+        }
+        let status = judge.wait().await?;
         let code = status.code().and_then(|code| u8::try_from(code).ok());
-        Ok(ExitCode::from(code.with_context(|| format!("the judge: {status}"))?))
+        match (code, last) {
+            (Some(code), Some(verdict)) if verdict.starts_with("storm: ") => {
+                println!("{verdict}");
+                Ok(ExitCode::from(code))
+            }
+            _ => bail!("the judge came to no verdict: {status}"),
+        }
     }
 }
 

@@ -149,6 +149,7 @@ impl Driver {
         let mut random = plan::random(self.plan.seed, "doors", number);
         let request = Request::Start {
             key: self.plan.key(number),
+            kind: run.kind,
             input: self.plan.input(&run),
         };
         let mut start = |door| Question {
@@ -200,6 +201,7 @@ impl Driver {
     async fn ask(&self, mut question: Question) -> anyhow::Result<Option<String>> {
         let (mut pause, pause_max) = AGAIN_AFTER;
         loop {
+            question.door = question.request.door(question.door);
             let outcome = self.doors.ask(question.door, &question.request).await;
             self.write(&question, outcome.clone()).await?;
             match outcome {

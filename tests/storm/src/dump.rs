@@ -29,8 +29,8 @@ const TABLES: [(&str, &str); 7] = [
     (
         "run",
         "select
-             id, input ->> 'run' as number, state, waiting_for, wait_reason, worker_id, fence, event_seq, crashes,
-             error,
+             id, kind, input ->> 'run' as number, state, waiting_for, wait_reason, worker_id, fence, event_seq, crashes,
+             error, left(result::text, 4096) as result,
              (extract(epoch from due_at) * 1000000)::bigint as due_at,
              (extract(epoch from paused_at) * 1000000)::bigint as paused_at,
              (extract(epoch from cancel_requested_at) * 1000000)::bigint as cancel_requested_at,
@@ -43,11 +43,12 @@ const TABLES: [(&str, &str); 7] = [
     (
         "step",
         "select
-             run_id, seq, turn, call_index, kind, name, state, effect, key, attempt, attempts_max, maybe_applied,
+             run_id, seq, turn, call_index, identity, kind, name, state, effect, key, attempt, attempts_max, maybe_applied,
              replaces_seq, worker_id, fence,
              error ->> 'code' as error_code,
-             case when kind = 'tool'
-                  then coalesce(request ->> 'body', request ->> 'stdin', request ->> 'input') end as input,
+             case kind when 'tool' then coalesce(request ->> 'body', request ->> 'stdin', request ->> 'input')
+                       when 'task' then request::text end as input,
+             case when kind in ('tool', 'task') then left(result::text, 4096) end as result,
              (extract(epoch from attempt_started_at) * 1000000)::bigint as attempt_started_at,
              (extract(epoch from attempt_ended_at) * 1000000)::bigint as attempt_ended_at,
              (extract(epoch from ended_at) * 1000000)::bigint as ended_at
@@ -72,6 +73,7 @@ const TABLES: [(&str, &str); 7] = [
              (data ->> 'quarantined')::boolean as quarantined,
              data ->> 'why' as why,
              data ->> 'from' as came_from,
+             data ->> 'for' as parked_for,
              (extract(epoch from (data ->> 'until')::timestamptz) * 1000000)::bigint as until
          from longhaul.event
          order by run_id, seq",

@@ -12,6 +12,7 @@ mod span;
 #[cfg(test)]
 mod tests;
 
+use account::Verdict;
 use anyhow::Context;
 use history::History;
 use law::{Finding, LAWS};
@@ -26,6 +27,9 @@ pub(crate) struct Options {
     pub(crate) folder: PathBuf,
     #[arg(long)]
     pub(crate) seed: u64,
+    /// What the conductor saw go wrong, beside the laws
+    #[arg(long)]
+    pub(crate) beside: Vec<String>,
 }
 
 /// Prints the account and leaves `verdict.json` in the folder. Whether the storm held is the exit code, and the last
@@ -36,18 +40,29 @@ pub(crate) fn judge(options: &Options) -> anyhow::Result<ExitCode> {
         Ok(history) => history,
         Err(error) => {
             println!("the storm cannot be judged: {error:#}\n");
-            println!("{}", account::last_line(seed, false));
+            println!("{}", account::last_line(seed, Verdict::Broken));
             return Ok(ExitCode::FAILURE);
         }
     };
     let findings = findings(&history);
     let told = account::Account::of(&history);
-    let verdict = serde_json::to_string_pretty(&told.verdict(&findings))?;
+    let held = findings.is_empty() && options.beside.is_empty();
+    let mut verdict = told.verdict(&findings);
+    verdict["held"] = held.into();
+    verdict["beside"] = options.beside.clone().into();
+    let verdict = serde_json::to_string_pretty(&verdict)?;
     let path = options.folder.join("verdict.json");
     std::fs::write(&path, verdict + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     print!("{}", told.text(&findings));
-    let held = findings.is_empty();
-    println!("{}", account::last_line(seed, held));
+    for wrong in &options.beside {
+        println!("beside the laws: {wrong}\n");
+    }
+    let verdict = if held {
+        Verdict::of(&history, &findings)
+    } else {
+        Verdict::Broken
+    };
+    println!("{}", account::last_line(seed, verdict));
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -11,6 +11,7 @@ mod door;
 mod reply;
 mod request;
 
+use crate::orders::orders;
 use crate::record::Log;
 use anyhow::Context;
 use book::Book;
@@ -41,16 +42,15 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let (book, mut keeper) = Book::open(options.seed, log);
     println!("http://{}", listener.local_addr()?);
 
-    let (mut stdin, mut nowhere) = (tokio::io::stdin(), tokio::io::sink());
+    let mut orders = orders();
     tokio::select! {
-        ended = tokio::io::copy(&mut stdin, &mut nowhere) => {
-            ended.context("standard input cannot be read")?;
-        }
+        // There are none: it is the end that is waited for.
+        () = async { while orders.recv().await.is_some() {} } => {}
         kept = &mut keeper => return kept?.context("the ledger cannot be kept"),
         () = take_in(&listener, &book) => {}
     }
     book.close();
-    keeper.await?
+    keeper.await?.context("the ledger cannot be kept")
 }
 
 /// Each caller gets a task that nothing stops: what was begun for a caller is done after they are gone, too.

@@ -17,6 +17,7 @@ mod judge;
 mod ledger;
 mod nemesis;
 mod note;
+mod orders;
 mod plan;
 mod record;
 
@@ -55,11 +56,22 @@ async fn run(part: Part) -> anyhow::Result<ExitCode> {
     // reqwest is built without a provider of its own and refuses to make a client before one is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match part {
-        Part::Conduct(options) => conduct::conduct(options).await,
-        Part::Ledger(options) => ledger::serve(options).await.map(|()| ExitCode::SUCCESS),
+        Part::Conduct(options) => Ok(conduct::conduct(options).await),
+        Part::Ledger(options) => Ok(ended(ledger::serve(options).await)),
         Part::Note => note::note(),
-        Part::Drive(options) => driver::drive(options).await.map(|()| ExitCode::SUCCESS),
-        Part::Nemesis(options) => nemesis::rage(options).await.map(|()| ExitCode::SUCCESS),
+        Part::Drive(options) => Ok(ended(driver::drive(options).await)),
+        Part::Nemesis(options) => Ok(ended(nemesis::rage(options).await)),
         Part::Judge(options) => judge::judge(&options),
+    }
+}
+
+/// How a part ended, for its conductor.
+fn ended(ended: anyhow::Result<()>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            orders::tell_failure(&error);
+            ExitCode::FAILURE
+        }
     }
 }

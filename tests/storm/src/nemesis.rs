@@ -17,6 +17,7 @@ mod statement;
 mod tool_proxy;
 mod wire;
 
+use crate::orders::orders;
 use crate::record::Deed;
 use anyhow::Context;
 use door::Door;
@@ -30,7 +31,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -49,7 +49,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) seed: u64,
     #[arg(long, default_value_t = 4)]
-    pub(crate) workers: usize,
+    pub(crate) workers: u16,
     #[arg(long)]
     pub(crate) ledger_url: String,
     #[arg(long)]
@@ -60,6 +60,25 @@ pub(crate) struct Options {
     /// A fault planted in workers, by its name
     #[arg(long)]
     pub(crate) planted: Option<String>,
+}
+
+/// Who has the time after the faults for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// Cures whatever the others fell ill with.
+    Fresh,
+    /// Shows whether it fell ill: alive and of no use.
+    Oldest,
+}
+
+impl Last {
+    const fn of(seed: u64) -> Self {
+        if seed.is_multiple_of(2) {
+            Self::Fresh
+        } else {
+            Self::Oldest
+        }
+    }
 }
 
 /// All victims.
@@ -85,14 +104,14 @@ pub(crate) async fn rage(options: Options) -> anyhow::Result<()> {
     println!("{addresses}");
     let calm = CancellationToken::new();
     let mut raging: Option<JoinHandle<()>> = None;
-    let mut orders = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(order) = orders.next_line().await? {
+    let mut orders = orders();
+    while let Some(order) = orders.recv().await {
         match order.trim() {
             "begin" if raging.is_none() => {
                 for slot in &field.slots {
                     slot.want();
                 }
-                let schedule = Schedule::of(options.seed, options.workers);
+                let schedule = Schedule::of(options.seed, usize::from(options.workers));
                 let fury = Fury::new(Arc::clone(&field), calm.clone());
                 raging = Some(tokio::spawn(fury.rage(schedule)));
             }
@@ -101,7 +120,7 @@ pub(crate) async fn rage(options: Options) -> anyhow::Result<()> {
                 if let Some(raging) = raging.take() {
                     raging.await?;
                 }
-                field.mend().await?;
+                field.mend(Last::of(options.seed)).await?;
                 println!("quiet");
             }
             other => anyhow::bail!("no such order: {other}"),
@@ -148,7 +167,7 @@ impl Field {
         let ledger: SocketAddr = ledger.trim_end_matches('/').parse().context("where is the ledger?")?;
         let work_seen = Arc::default();
         let mut slots = Vec::new();
-        for number in 1..=options.workers {
+        for number in 1..=usize::from(options.workers) {
             let database = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let tools = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let role = postgres.url.split_once('@').map_or("", |(role, _)| role);
@@ -177,19 +196,33 @@ impl Field {
     }
 
     /// Everything is well again, and one worker is left. No fault lasts any more.
-    async fn mend(&self) -> anyhow::Result<()> {
-        for slot in &self.slots {
+    async fn mend(&self, last: Last) -> anyhow::Result<()> {
+        let kept = match last {
+            Last::Fresh => None,
+            Last::Oldest => self.oldest(),
+        };
+        let is_kept = |slot: &Slot| kept.as_ref().is_some_and(|(kept, _)| kept.number == slot.number);
+        for slot in self.slots.iter().filter(|slot| !is_kept(slot)) {
             slot.clear();
         }
         self.postgres.ready().await?;
         self.http_door.ready().await?;
-        let last = self.slots.first().context("no workers")?;
+        let (last, who) = match &kept {
+            Some((slot, age)) => (*slot, format!("kept, {:.1} s old", age.as_secs_f64())),
+            None => (self.slots.first().context("no workers")?, "fresh".to_owned()),
+        };
         last.want();
         while !last.is_able() {
             tokio::time::sleep(TEND_PERIOD).await;
         }
-        self.journal.write(deed(Deed::Quiet).to(&last.life().name));
+        self.journal.write(deed(Deed::Quiet).to(&last.life().name).saying(who));
         Ok(())
+    }
+
+    /// The worker that has lived through most.
+    fn oldest(&self) -> Option<(&Arc<Slot>, Duration)> {
+        let able = self.slots.iter().filter(|slot| slot.is_able());
+        able.map(|slot| (slot, slot.life().age())).max_by_key(|(_, age)| *age)
     }
 
     async fn end(&self) -> anyhow::Result<()> {

@@ -205,8 +205,10 @@ pub(crate) enum Deed {
     WorkerStopped,
     /// SIGCONT.
     WorkerContinued,
-    /// A worker that ended without being killed. Always a finding.
+    /// A worker that ended without being told to, or did not end well when it was. Always a finding.
     WorkerEnded,
+    /// SIGTERM, and it ended by itself, in time and well; `detail` says after how long.
+    WorkerDrained,
     /// SIGKILL to the server and all its processes; written before the signal is sent.
     PostgresKilled,
     /// It answers again.
@@ -226,7 +228,7 @@ pub(crate) enum Deed {
     NotificationsOn,
     /// It was aimed at a window that did not come in time.
     Missed,
-    /// No more faults; one worker from now on.
+    /// No more faults; one worker from now on. `detail` says whether it was kept or is fresh.
     Quiet,
 }
 

@@ -11,17 +11,15 @@ mod outcome;
 mod stop;
 mod take_up;
 
-use super::{Held, Shared, Version};
+use super::{Held, MOMENT, Shared, Version};
 use crate::crash_point::crash_point;
 use crate::lease::{DatabaseClock, Lease};
-use crate::recorder::{Draft, Recorder, Written};
-use crate::session::give_back_broken;
-use crate::worker::chain;
+use crate::scribe::{Draft, Scribe, Written};
 use agent::next_action::{Action, WaitFor, next_action};
 use agent::{Journal, Step, StepError};
 use attempt::{Finished, InFlight};
 use begin::Sent;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use engine::transition::Control;
 use engine::{Ending, EngineError, Park};
 use serde_json::json;
@@ -30,10 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span, warn};
-
-/// A wait longer than this parks the run and frees its place.
-const MOMENT: TimeDelta = TimeDelta::seconds(2);
+use tracing::{info, warn};
 
 /// Whether the driver goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,25 +37,11 @@ enum Flow {
     Done,
 }
 
-/// Drives one claimed run until it ends, parks, is given back or is lost.
-pub(crate) async fn drive(shared: Arc<Shared>, held: Held) {
-    let (claim, lease) = (held.claimed.claim, held.lease.clone());
-    let span = info_span!("run", run.id = %claim.run, fence = %claim.fence);
-    async {
-        let driven = match Driver::take_up(Arc::clone(&shared), held).await {
-            Ok(Some(driver)) => driver.run().await,
-            Ok(None) => Ok(()),
-            Err(broken) => Err(broken),
-        };
-        if let Err(broken) = driven {
-            error!(error = %chain(&broken), "run {} cannot be driven, giving it back", claim.run);
-            give_back_broken(&shared, &claim, &lease).await;
-        }
-        // It was parked, ended or given back.
-        shared.announcer.tell([claim.run]);
+pub(super) async fn drive(shared: Arc<Shared>, held: Held) -> Result<(), EngineError> {
+    match Driver::take_up(shared, held).await? {
+        Some(driver) => driver.run().await,
+        None => Ok(()),
     }
-    .instrument(span)
-    .await;
 }
 
 struct Driver {
@@ -68,7 +49,7 @@ struct Driver {
     version: Arc<Version>,
     clock: DatabaseClock,
     lease: Lease,
-    recorder: Recorder,
+    scribe: Scribe,
     /// What was last known of cancels, pauses and wake-ups.
     known: Control,
     told: watch::Receiver<Control>,
@@ -144,7 +125,7 @@ impl Driver {
 
     /// Writes, and takes the changed steps over into the journal once they are committed.
     async fn record(&mut self, draft: Draft, steps: Vec<Step>) -> Result<Written, EngineError> {
-        let written = self.recorder.write(draft).await?;
+        let written = self.scribe.write(draft).await?;
         match &written {
             Written::Now(control) => {
                 self.known = *control;
@@ -169,7 +150,7 @@ impl Driver {
     fn claim_lost(&self) {
         warn!(
             "the claim of run {} is lost, its work is dropped",
-            self.recorder.claim.run
+            self.scribe.claim.run
         );
     }
 
@@ -181,63 +162,47 @@ impl Driver {
     ) -> Result<Flow, EngineError> {
         let deadline = self.journal.deadline.filter(|deadline| *deadline > self.now());
         let park = Park {
-            event_seq: self.recorder.event_seq,
+            event_seq: self.scribe.event_seq,
             wakes: self.known.wakes,
             waiting_for,
             reason,
             until: until.into_iter().chain(deadline).min(),
+            detail: None,
         };
-        let (engine, claim) = (self.shared.engine.clone(), self.recorder.claim);
-        let parked = self.recorder.until_answered(|| engine.park_run(&claim, &park)).await?;
-        if parked.is_some() {
-            info!(waiting_for, reason, "run {} is parked", claim.run);
+        let written = self.scribe.park(&park).await?;
+        if matches!(written, Written::Now(_)) {
+            info!(waiting_for, reason, "run {} is parked", self.scribe.claim.run);
             crash_point!("run.parked");
-            return Ok(Flow::Done);
         }
-        self.look_again().await
+        Ok(self.rested(&written))
     }
 
     async fn finish(&mut self, ending: Ending) -> Result<Flow, EngineError> {
-        let (engine, claim, last) = (self.shared.engine.clone(), self.recorder.claim, self.recorder.event_seq);
-        let ended = self
-            .recorder
-            .until_answered(|| engine.finish_run(&claim, last, &ending))
-            .await?;
-        if ended {
-            let how = match &ending {
-                Ending::Succeeded(_) => "succeeded",
-                Ending::Failed(_) => "failed",
-                Ending::Cancelled => "cancelled",
-            };
-            info!("run {} {how}", claim.run);
-            return Ok(Flow::Done);
+        let how = ending.state();
+        let written = self.scribe.finish(ending).await?;
+        if matches!(written, Written::Now(_)) {
+            info!("run {} {how}", self.scribe.claim.run);
         }
-        self.look_again().await
+        Ok(self.rested(&written))
     }
 
-    /// A transition found the run changed: woken, cancelled, or another's.
-    async fn look_again(&mut self) -> Result<Flow, EngineError> {
-        let (engine, claim) = (self.shared.engine.clone(), self.recorder.claim);
-        match self.recorder.until_answered(|| engine.look(&claim)).await? {
-            Some(look) => {
-                self.known = look.control;
-                Ok(Flow::GoOn)
+    /// Whether the run is out of hand. It is not where a transition found it changed: woken or cancelled.
+    fn rested(&mut self, written: &Written) -> Flow {
+        match written {
+            Written::Now(_) | Written::ClaimLost => Flow::Done,
+            Written::Refused(control) => {
+                self.known = *control;
+                Flow::GoOn
             }
-            None => Ok(Flow::Done),
         }
     }
 
     /// A run that its driver cannot read fails, so that a person sees it; it can be resumed once the cause is mended.
-    async fn refuse(recorder: &Recorder, error: StepError) -> Result<(), EngineError> {
+    async fn refuse(scribe: &mut Scribe, error: StepError) -> Result<(), EngineError> {
         warn!(
             code = error.code,
-            "run {} cannot be driven: {}", recorder.claim.run, error.message
+            "run {} cannot be driven: {}", scribe.claim.run, error.message
         );
-        let ending = Ending::Failed(json!(error).to_string());
-        let (engine, claim) = (recorder.engine.clone(), recorder.claim);
-        recorder
-            .until_answered(|| engine.finish_run(&claim, recorder.event_seq, &ending))
-            .await
-            .map(drop)
+        scribe.finish(Ending::Failed(json!(error).to_string())).await.map(drop)
     }
 }

@@ -233,10 +233,10 @@ async fn a_silent_stream_is_ended_by_the_limit_on_silence() {
 #[tokio::test]
 async fn pings_are_life() {
     let ping = b"event: ping\ndata: {\"type\": \"ping\"}\n\n".to_vec();
-    let pings = Act::Drip(vec![ping; 12], SHORT / 4);
+    let pings = Act::Drip(vec![ping; 24], SHORT / 4);
     let endpoint = Endpoint::new(vec![write(STREAM_HEAD), write(START), pings, write(TEXT), write(END)]).await;
 
-    let attempt = endpoint.client().call(call(&model(), LONG, SHORT * 2), |_| {}).await;
+    let attempt = endpoint.client().call(call(&model(), LONG, SHORT * 5), |_| {}).await;
 
     assert_eq!(attempt.outcome, AttemptOutcome::Done(ASSEMBLED.to_owned()));
 }

@@ -1,65 +1,31 @@
-//! A planted fault: records steps and events for whoever asks.
+//! A planted fault: whoever once held a run may write for it.
 
-use super::{Columns, Recorded, StepWrites, column};
-use crate::transition::Control;
-use crate::{Claim, Engine, EngineError};
+use super::Transition;
+use crate::planted_fault::{UNFENCED_RECORD, is_chosen};
+use crate::{Engine, EngineError, Fence};
 
 impl Engine {
-    /// As [`Engine::record`], with its parameters in the same places; events take whatever numbers come next.
-    pub(super) async fn record_unfenced(&self, claim: &Claim, writes: &StepWrites) -> Result<Recorded, EngineError> {
-        let begun = Columns::of(&writes.begun);
-        let row = sqlx::query_as::<_, (bool, i64, bool, bool)>(include_str!("unfenced.sql"))
-            .bind(claim.run.0)
-            .bind(claim.fence.0)
-            .bind(claim.worker.0)
-            .bind(writes.has_intent)
-            .bind(writes.has_result)
-            .bind(self.at())
-            .bind(&begun.seq)
-            .bind(&begun.turn)
-            .bind(&begun.call_index)
-            .bind(&begun.kind)
-            .bind(&begun.name)
-            .bind(&begun.call_id)
-            .bind(&begun.state)
-            .bind(&begun.effect)
-            .bind(&begun.key)
-            .bind(&begun.attempt)
-            .bind(&begun.attempts_max)
-            .bind(&begun.replaces_seq)
-            .bind(&begun.request_digest)
-            .bind(&begun.request)
-            .bind(&begun.result)
-            .bind(&begun.error)
-            .bind(column(&writes.changed, |change| change.seq))
-            .bind(column(&writes.changed, |change| change.state))
-            .bind(column(&writes.changed, |change| change.attempt))
-            .bind(column(&writes.changed, |change| change.attempts_max))
-            .bind(column(&writes.changed, |change| change.maybe_applied))
-            .bind(column(&writes.changed, |change| change.due_at))
-            .bind(column(&writes.changed, |change| change.result.as_deref()))
-            .bind(column(&writes.changed, |change| change.error.as_deref()))
-            .bind(column(&writes.changed, |change| change.evidence.as_deref()))
-            .bind(column(&writes.events, |event| event.seq))
-            .bind(column(&writes.events, |event| event.kind))
-            .bind(column(&writes.events, |event| event.step_seq))
-            .bind(column(&writes.events, |event| event.data.as_deref()))
-            .bind(column(&writes.changed, |change| change.fresh_budget))
-            .fetch_optional(&self.pool)
+    /// The batch under whatever fences its runs have by now. The number of an event would still give a late writer away,
+    /// since the next holder has used it: events take the next ones that are free.
+    pub(super) async fn unfenced(&self, batch: &[&Transition]) -> Result<Vec<Transition>, EngineError> {
+        let mut batch: Vec<Transition> = batch.iter().map(|transition| (*transition).clone()).collect();
+        if !is_chosen(UNFENCED_RECORD) {
+            return Ok(batch);
+        }
+        for transition in &mut batch {
+            let (fence, last): (i64, i32) = sqlx::query_as(
+                "select run.fence, (select max(event.seq) from longhaul.event where event.run_id = run.id)
+                 from longhaul.run
+                 where run.id = $1",
+            )
+            .bind(transition.claim.run.0)
+            .fetch_one(&self.pool)
             .await?;
-        Ok(
-            row.map_or(Recorded::ClaimLost, |(recorded, wakes, cancel_requested, paused)| {
-                let control = Control {
-                    wakes,
-                    cancel_requested,
-                    paused,
-                };
-                if recorded {
-                    Recorded::Now(control)
-                } else {
-                    Recorded::Refused(control)
-                }
-            }),
-        )
+            transition.claim.fence = Fence(fence);
+            for (event, seq) in transition.writes.events.iter_mut().zip(last + 1..) {
+                event.seq = seq;
+            }
+        }
+        Ok(batch)
     }
 }

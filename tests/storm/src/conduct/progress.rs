@@ -77,6 +77,7 @@ const fn is_fault(deed: Deed) -> bool {
     match deed {
         Deed::WorkerKilled
         | Deed::WorkerStopped
+        | Deed::WorkerDrained
         | Deed::PostgresKilled
         | Deed::ApiKilled
         | Deed::DatabaseCut

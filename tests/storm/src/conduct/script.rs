@@ -1,6 +1,6 @@
 //! The model's part: what the plan says that each shape of run does, and what befalls the model meanwhile.
 
-use crate::plan::{Plan, Shape, Trouble, Turn};
+use crate::plan::{ANSWER, Plan, Shape, Trouble, Turn};
 use rehearsal::{Answer, ErrorAnswer, Rule, Script, When};
 use serde_json::json;
 
@@ -15,11 +15,7 @@ fn with_shape(script: Script, shape: &Shape) -> Script {
         script = with_turn(script, (shape, number), (calling(number, turn), turn.trouble));
     }
     let last = shape.turns.len() + 1;
-    with_turn(
-        script,
-        (shape, last),
-        (Answer::text("All is done."), shape.last_trouble),
-    )
+    with_turn(script, (shape, last), (Answer::text(ANSWER), shape.last_trouble))
 }
 
 fn with_turn(script: Script, (shape, turn): (&Shape, usize), (answer, trouble): (Answer, Trouble)) -> Script {

@@ -1,5 +1,5 @@
 use super::{agent, script};
-use crate::plan::Plan;
+use crate::plan::{Kind, Plan};
 use rehearsal::Rehearsal;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -35,8 +35,8 @@ async fn the_model_asks_for_exactly_what_the_plan_says() {
     let plan = Plan::of(3);
     let model = Rehearsal::start(script::of(&plan)).await.unwrap();
 
-    for number in 0..20 {
-        let run = plan.run(number);
+    let runs = (0..30).map(|number| plan.run(number));
+    for run in runs.filter(|run| run.kind == Kind::Agent) {
         let answer = first_answer(&model, &plan.input(&run)).await;
         let calls = answer["content"].as_array().unwrap().iter();
         let asked: Vec<(&str, &str)> = calls
@@ -50,7 +50,7 @@ async fn the_model_asks_for_exactly_what_the_plan_says() {
             .collect();
 
         let effects = plan.effects(&run);
-        let first = format!("r{number}-t1-");
+        let first = format!("r{}-t1-", run.number);
         let planned = effects.iter().filter(|(effect, _)| effect.starts_with(&first));
         let planned: Vec<(&str, String)> = planned.map(|(effect, call)| (effect.as_str(), call.tool())).collect();
         let planned: Vec<(&str, &str)> = planned.iter().map(|(effect, tool)| (*effect, tool.as_str())).collect();

@@ -3,6 +3,7 @@
 //! What comes back is one of three things: done, refused for good, or nobody knows. Start at [`Doors::ask`].
 
 use super::Options;
+use crate::plan::Kind;
 use crate::record::{Asked, Door, Outcome};
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -10,8 +11,8 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-/// The agent that all runs are of.
-const AGENT: &str = "storm";
+/// The agent and the workflow that all runs are of.
+const NAME: &str = "storm";
 
 /// Who cancels, pauses and resumes.
 const ACTOR: &str = "storm";
@@ -32,6 +33,7 @@ const COMMANDS_MAX: usize = 4;
 pub(super) enum Request {
     Start {
         key: String,
+        kind: Kind,
         /// A JSON text.
         input: String,
     },
@@ -47,6 +49,16 @@ impl Request {
             Self::Cancel(_) => Asked::Cancel,
             Self::Pause(_) => Asked::Pause,
             Self::Resume(_) => Asked::Resume,
+        }
+    }
+
+    /// Where it is asked in place of this door: workflows are started over SQL, and over nothing else yet.
+    pub(super) const fn door(&self, wanted: Door) -> Door {
+        match self {
+            Self::Start {
+                kind: Kind::Workflow, ..
+            } => Door::Sql,
+            Self::Start { kind: Kind::Agent, .. } | Self::Cancel(_) | Self::Pause(_) | Self::Resume(_) => wanted,
         }
     }
 
@@ -105,12 +117,12 @@ impl Doors {
     async fn ask_http(&self, request: &Request) -> Outcome {
         let steer = |verb, run| self.client.post(format!("{}/v1/runs/{run}/{verb}", self.api_url));
         let wanted = match request {
-            Request::Start { key, input } => self
+            Request::Start { key, input, .. } => self
                 .client
                 .post(format!("{}/v1/runs", self.api_url))
                 .header("Idempotency-Key", key)
                 .header("Content-Type", "application/json")
-                .body(format!(r#"{{"agent":"{AGENT}","input":{input}}}"#)),
+                .body(format!(r#"{{"agent":"{NAME}","input":{input}}}"#)),
             Request::Cancel(run) => steer("cancel", run),
             Request::Pause(run) => steer("pause", run),
             Request::Resume(run) => steer("resume", run),
@@ -134,7 +146,7 @@ impl Doors {
         let mut command = tokio::process::Command::new(&self.program);
         command.arg("run");
         match request {
-            Request::Start { key, input } => command.args(["start", AGENT, "--input", input, "--key", key]),
+            Request::Start { key, input, .. } => command.args(["start", NAME, "--input", input, "--key", key]),
             Request::Cancel(run) => command.args(["cancel", run, "--by", ACTOR]),
             Request::Pause(run) => command.args(["pause", run, "--by", ACTOR]),
             Request::Resume(run) => command.args(["resume", run, "--by", ACTOR]),
@@ -153,12 +165,19 @@ impl Doors {
     async fn ask_sql(&self, request: &Request) -> Outcome {
         let steer = |statement, run| sqlx::query_scalar::<_, String>(statement).bind(run).bind(ACTOR);
         let asked = match request {
-            Request::Start { key, input } => sqlx::query_scalar::<_, String>(
-                "select run_id::text from longhaul.start_run(agent => $1, input => $2::text::json, idempotency_key => $3)",
-            )
-            .bind(AGENT)
-            .bind(input)
-            .bind(key),
+            Request::Start { key, kind, input } => {
+                let start = match kind {
+                    Kind::Agent => {
+                        "select run_id::text
+                         from longhaul.start_run(agent => $1, input => $2::text::json, idempotency_key => $3)"
+                    }
+                    Kind::Workflow => {
+                        "select run_id::text
+                         from longhaul.start_run(kind => $1, input => $2::text::json, idempotency_key => $3)"
+                    }
+                };
+                sqlx::query_scalar::<_, String>(start).bind(NAME).bind(input).bind(key)
+            }
             Request::Cancel(run) => steer(
                 "select $1::text from longhaul.cancel_run(run_id => $1::text::uuid, actor => $2)",
                 run,

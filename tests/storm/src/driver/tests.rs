@@ -1,5 +1,6 @@
 use super::doors::{Request, of_command, of_response};
 use super::{any_door, next_door};
+use crate::plan::Kind;
 use crate::record::{Door, Outcome};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Output};
@@ -7,6 +8,7 @@ use std::process::{ExitStatus, Output};
 fn start() -> Request {
     Request::Start {
         key: "storm-1-1".to_owned(),
+        kind: Kind::Agent,
         input: "{}".to_owned(),
     }
 }
@@ -60,5 +62,18 @@ fn asking_again_tries_other_doors_and_the_same() {
     for door in [Door::Http, Door::CommandLine, Door::Sql] {
         assert!(doors.contains(&door), "{door:?} is never tried");
         assert!((0..60).any(|_| any_door(&mut random) == door));
+    }
+}
+
+#[test]
+fn a_workflow_is_started_over_sql_and_steered_over_all_doors() {
+    let start = Request::Start {
+        key: "storm-1-1".to_owned(),
+        kind: Kind::Workflow,
+        input: "{}".to_owned(),
+    };
+    for door in [Door::Http, Door::CommandLine, Door::Sql] {
+        assert_eq!(start.door(door), Door::Sql);
+        assert_eq!(Request::Cancel("a-run".to_owned()).door(door), door);
     }
 }

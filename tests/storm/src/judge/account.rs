@@ -3,10 +3,11 @@
 use super::history::History;
 use super::law::pick_up::PickUp;
 use super::law::stall::{self, Gap};
-use super::law::windows::{Aim, windows};
+use super::law::windows::{Aim, is_too_short, windows};
 use super::law::{Finding, seconds};
 use super::row::{EventKind, RunState};
 use super::{Findings, name};
+use crate::plan::Kind;
 use crate::record::{Micros, Outcome, Window};
 use serde::Serialize;
 use serde_json::json;
@@ -25,6 +26,8 @@ pub(super) struct Account {
     /// From the first worker's start to the quiet.
     faults_lasted: Micros,
     runs: BTreeMap<String, usize>,
+    /// How many of them are of the workflow.
+    workflows: usize,
     acknowledged: usize,
     indeterminate: usize,
     refused: usize,
@@ -88,6 +91,11 @@ impl Account {
             lasted: history.ended - history.began,
             faults_lasted: faults.until - faults.from,
             runs,
+            workflows: history
+                .runs
+                .values()
+                .filter(|run| run.row.kind == Kind::Workflow)
+                .count(),
             acknowledged: told(|outcome| matches!(outcome, Outcome::Acknowledged(_))),
             indeterminate: told(|outcome| matches!(outcome, Outcome::Indeterminate(_))),
             refused: told(|outcome| matches!(outcome, Outcome::Refused(_))),
@@ -130,7 +138,8 @@ impl Account {
             seconds(self.faults_lasted)
         );
         let mut row = |label: &str, value: String| text.push_str(&format!("{label:<12}{value}\n"));
-        row("runs", self.runs.values().sum::<usize>().to_string());
+        let runs = self.runs.values().sum::<usize>();
+        row("runs", format!("{runs}, {} of them workflows", self.workflows));
         for (end, count) in &self.runs {
             row("", format!("{count:>6}  {end}"));
         }
@@ -226,9 +235,31 @@ impl Pace {
 }
 
 /// The last line of all.
-pub(super) fn last_line(seed: u64, held: bool) -> String {
-    let verdict = if held { "held" } else { "BROKEN" };
-    format!("storm: {verdict} · seed {seed}")
+pub(super) fn last_line(seed: u64, verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Held => format!("storm: held · seed {seed}"),
+        Verdict::HeldTooShort => format!("storm: held · seed {seed} · too short to prove anything"),
+        Verdict::Broken => format!("storm: BROKEN · seed {seed}"),
+    }
+}
+
+/// What is to be said of a storm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Held,
+    /// Nothing was found, and little was looked at.
+    HeldTooShort,
+    Broken,
+}
+
+impl Verdict {
+    pub(super) fn of(history: &History, findings: &Findings) -> Self {
+        match (findings.is_empty(), is_too_short(history)) {
+            (false, _) => Self::Broken,
+            (true, true) => Self::HeldTooShort,
+            (true, false) => Self::Held,
+        }
+    }
 }
 
 fn end(state: RunState, reason: Option<&str>) -> String {

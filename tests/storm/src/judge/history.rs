@@ -8,7 +8,7 @@ use super::span::Span;
 use crate::plan::{Call, Plan};
 use crate::record::{Declared, Deed, DriverRecord, Front, LedgerRecord, Micros, NemesisRecord, read};
 use anyhow::Context;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -157,10 +157,19 @@ pub(super) struct Effect {
     pub(super) arrivals: Vec<Arrival>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Planned {
     pub(super) run: Uuid,
     pub(super) call: Call,
+    /// The key that it has to come under, where that is known before it is made: a workflow's.
+    pub(super) key: Option<String>,
+}
+
+impl Planned {
+    /// Whether its first attempt needs no intent: it may be repeated, and its key follows from where it stands.
+    pub(super) fn begins_unrecorded(&self) -> bool {
+        self.key.is_some() && self.call.declared != Declared::AtMostOnce
+    }
 }
 
 impl Effect {
@@ -290,6 +299,13 @@ impl History {
         })
     }
 
+    /// The calls that were made for a step.
+    pub(super) fn calls_of<'a>(&'a self, step: &'a Step) -> impl Iterator<Item = &'a Arrival> {
+        let effect = step.asks_for().and_then(|name| self.effects.get(&name));
+        let arrivals = effect.into_iter().flat_map(|effect| &effect.arrivals);
+        arrivals.filter(|arrival| arrival.key.as_ref() == Some(&step.key))
+    }
+
     pub(super) fn arrivals(&self) -> impl Iterator<Item = &Arrival> {
         self.effects.values().flat_map(|effect| &effect.arrivals)
     }
@@ -325,6 +341,7 @@ fn file(runs: Vec<Run>, rows: [Vec<Row>; 4]) -> (BTreeMap<Uuid, RunHistory>, BTr
         }
     }
     for run in filed.values_mut() {
+        run.name_first_attempts();
         run.events.sort_by_key(|event| event.seq);
         run.steps.sort_by_key(|step| step.seq);
         run.attempts.sort_by_key(|attempt| (attempt.step_seq, attempt.attempt));
@@ -342,6 +359,20 @@ impl RunHistory {
             steps: Vec::new(),
             attempts: Vec::new(),
             requests: Vec::new(),
+        }
+    }
+
+    /// What came of a workflow's step at its first attempt is recorded without a number.
+    fn name_first_attempts(&mut self) {
+        let tasks: HashSet<i32> = self
+            .steps
+            .iter()
+            .filter(|step| step.kind == StepKind::Task)
+            .map(|step| step.seq)
+            .collect();
+        let events = self.events.iter_mut();
+        for event in events.filter(|event| event.step_seq.is_some_and(|step| tasks.contains(&step))) {
+            event.attempt = event.attempt.or(Some(1));
         }
     }
 
@@ -437,13 +468,17 @@ fn effects(plan: &Plan, runs: &BTreeMap<Uuid, RunHistory>, arrivals: Vec<Arrival
     };
     let mut effects: BTreeMap<String, Effect> = BTreeMap::new();
     for (id, run) in runs {
-        let planned = run.number.map(|number| plan.effects(&plan.run(number)));
-        for (name, call) in planned.into_iter().flatten() {
-            effects.entry(name).or_insert_with(unheard).planned = Some(Planned { run: *id, call });
+        let Some(planned) = run.number.map(|number| plan.run(number)) else {
+            continue;
+        };
+        let identities = plan.identities(&planned);
+        for (name, call) in plan.effects(&planned) {
+            let key = identities.get(&name).map(|identity| format!("{id}-{identity}"));
+            effects.entry(name).or_insert_with(unheard).planned = Some(Planned { run: *id, call, key });
         }
     }
     for (id, run) in runs {
-        for step in run.steps.iter().filter(|step| step.kind == StepKind::Tool) {
+        for step in run.steps.iter().filter(|step| step.is_call()) {
             if let Some(name) = step.asks_for() {
                 effects.entry(name).or_insert_with(unheard).steps.push((*id, step.seq));
             }

@@ -1,11 +1,14 @@
 //! The laws. Each is a function of the history that says where it was broken, and stands under a short name.
 
 mod asked;
+mod content;
 mod effects;
 mod fence;
+mod given_up;
 mod intent;
 mod journal;
 pub(super) mod pick_up;
+mod sender;
 pub(super) mod stall;
 pub(super) mod windows;
 
@@ -64,7 +67,7 @@ impl Finding {
 }
 
 /// All of them, in the order in which they are told.
-pub(super) static LAWS: [Law; 16] = [
+pub(super) static LAWS: [Law; 19] = [
     Law {
         name: "acknowledged",
         says: "what was acknowledged is there, once, and nothing is there that nobody asked for",
@@ -101,8 +104,23 @@ pub(super) static LAWS: [Law; 16] = [
         broken: effects::read_only,
     },
     Law {
+        name: "given_up",
+        says: "what failed was refused, what is unknown was left in doubt, and few idempotent calls are given up",
+        broken: given_up::given_up,
+    },
+    Law {
+        name: "content",
+        says: "what is recorded as a result is what the world answered",
+        broken: content::content,
+    },
+    Law {
+        name: "sender",
+        says: "a call comes from a worker that holds its run, unless it was stopped or killed",
+        broken: sender::sender,
+    },
+    Law {
         name: "intent",
-        says: "each call was recorded before it was made",
+        says: "each call was recorded before it was made, or may be repeated under a key that follows from the plan",
         broken: intent::intent,
     },
     Law {
@@ -132,7 +150,7 @@ pub(super) static LAWS: [Law; 16] = [
     },
     Law {
         name: "workers",
-        says: "no worker ends unless it is killed",
+        says: "no worker ends unless it is killed, and no driver breaks",
         broken: windows::workers,
     },
     Law {

@@ -2,6 +2,7 @@
 //!
 //! A state or an event that is not known here stops the judge: somebody must decide what the laws say of it.
 
+use crate::plan::Kind;
 use crate::record::{Declared, Micros};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -33,6 +34,7 @@ pub(super) enum RunState {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Run {
     pub(super) id: Uuid,
+    pub(super) kind: Kind,
     /// From its input; a text there.
     pub(super) number: Option<String>,
     pub(super) state: RunState,
@@ -40,6 +42,8 @@ pub(super) struct Run {
     pub(super) wait_reason: Option<String>,
     pub(super) event_seq: i32,
     pub(super) error: Option<serde_json::Value>,
+    /// A JSON text, or as much of it as was dumped.
+    pub(super) result: Option<String>,
     pub(super) paused_at: Option<Micros>,
     pub(super) cancel_requested_at: Option<Micros>,
     pub(super) ended_at: Option<Micros>,
@@ -74,6 +78,10 @@ impl StepState {
 pub(super) enum StepKind {
     Model,
     Tool,
+    /// A workflow's.
+    Task,
+    /// A workflow's sleep.
+    Timer,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -90,13 +98,25 @@ pub(super) struct Step {
     pub(super) replaces_seq: Option<i32>,
     pub(super) worker_id: Uuid,
     pub(super) fence: i64,
-    /// What a tool is asked with: a JSON text.
+    /// What a tool or a task is asked with: a JSON text.
     pub(super) input: Option<String>,
+    /// What came of a tool or a task: a JSON text, or as much of it as was dumped.
+    pub(super) result: Option<String>,
     pub(super) attempt_started_at: Option<Micros>,
 }
 
 impl Step {
-    /// The effect that a tool step asks for.
+    /// Whether it asks for something in the world.
+    pub(super) const fn is_call(&self) -> bool {
+        matches!(self.kind, StepKind::Tool | StepKind::Task)
+    }
+
+    /// Whether its first attempt leaves a trace only when it is over: a workflow's step that may be repeated.
+    pub(super) fn begins_unrecorded(&self) -> bool {
+        self.kind == StepKind::Task && self.effect != Declared::AtMostOnce
+    }
+
+    /// The effect that a call asks for.
     pub(super) fn asks_for(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Input {
@@ -172,6 +192,8 @@ pub(super) struct Event {
     pub(super) quarantined: Option<bool>,
     pub(super) why: Option<String>,
     pub(super) came_from: Option<String>,
+    /// What a parked run waits for.
+    pub(super) parked_for: Option<String>,
     pub(super) until: Option<Micros>,
 }
 

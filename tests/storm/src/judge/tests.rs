@@ -2,11 +2,15 @@
 
 mod account;
 mod asked;
+mod content;
 mod dumped;
 mod effects;
+mod given_up;
 mod good;
 mod journal;
+mod sender;
 mod time;
+mod workflow;
 
 use super::findings;
 use super::history::History;

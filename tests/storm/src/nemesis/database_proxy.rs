@@ -6,6 +6,7 @@ use super::session::{Downward, Session, Upward};
 use super::slot::{Life, Slot};
 use super::wire::Frames;
 use crate::record::{Deed, Window};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -25,6 +26,7 @@ pub(super) async fn serve(listener: TcpListener, door: Door) {
             slot: Arc::clone(&door.slot),
             session: Mutex::new(Session::new()),
         };
+        middle.life.has_spoken.store(true, Ordering::SeqCst);
         let cut = door.slot.database_cut.subscribe();
         let target = door.target;
         tokio::spawn(async move { carry(worker, target, cut, async |pair| middle.pass(pair).await).await });

@@ -54,6 +54,9 @@ impl Fury {
                 self.at_one(step, |slot| slot.kill("at any instant"));
             }
             Fault::Stop { length } => self.stop(step, length),
+            Fault::Drain => {
+                self.at_one(step, Slot::drain);
+            }
             // Nothing else is done meanwhile.
             Fault::KillPostgres { down } => {
                 let killed = self.field.postgres.kill_for(down).await;

@@ -1,5 +1,6 @@
 //! Where every deed is written down.
 
+use crate::orders::tell_failure;
 use crate::record::{Deed, Log, NemesisRecord, Window, now};
 use std::path::Path;
 
@@ -47,6 +48,6 @@ impl NemesisRecord {
 
 /// Ends this process: a storm that cannot go on must not look like one that did. What it started ends with it.
 pub(super) fn give_up(error: &anyhow::Error) -> ! {
-    eprintln!("the nemesis gives up: {error:#}");
+    tell_failure(error);
     std::process::exit(1)
 }

@@ -46,8 +46,9 @@ impl Process {
 
     /// SIGKILL, and its end awaited, which takes no more than the kernel needs.
     pub(super) fn kill(&mut self) {
-        self.call_off();
+        // Its guard is called off in between: until then we may die, and after that the number may be another's.
         let _gone = self.child.kill();
+        self.call_off();
         let _reaped = self.child.wait();
     }
 

@@ -10,8 +10,15 @@ use std::time::Duration;
 /// How long others wait for a worker that is silent.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
 
+/// How long calls may go on after SIGTERM.
+pub(super) const DRAIN: Duration = Duration::from_secs(3);
+
+/// A worker that has not ended by then after SIGTERM does not end: a call that may not be repeated has two seconds of
+/// its own, and three are for all else.
+pub(super) const DRAINED_WITHIN: Duration = DRAIN.saturating_add(Duration::from_secs(5));
+
 /// Milliseconds between two faults.
-const PAUSES: std::ops::Range<u64> = 150..1250;
+const PAUSES: std::ops::Range<u64> = 150..1150;
 
 /// One kind of fault, so many times in a deck.
 const AIMS_EACH: usize = 3;
@@ -19,6 +26,7 @@ const AIMS_EACH: usize = 3;
 const AIMS_AT_LATE_CALLS: usize = 4;
 const KILLS: usize = 8;
 const STOPS: usize = 8;
+const DRAINS: usize = 4;
 const POSTGRES_KILLS: usize = 2;
 const API_KILLS: usize = 2;
 const DATABASE_CUTS: usize = 4;
@@ -35,6 +43,8 @@ pub(super) enum Fault {
     Stop {
         length: Duration,
     },
+    /// SIGTERM to a worker.
+    Drain,
     /// SIGKILL to the server, which is started again after a while.
     KillPostgres {
         down: Duration,
@@ -108,6 +118,7 @@ fn deck(seed: u64, number: u64, slots: usize) -> Vec<Step> {
     put(STOPS, &mut || Fault::Stop {
         length: LEASE.mul_f64(1.3 + 1.7 * random.f64()),
     });
+    put(DRAINS, &mut || Fault::Drain);
     put(POSTGRES_KILLS, &mut || Fault::KillPostgres {
         down: Duration::from_millis(random.u64(0..1000)),
     });

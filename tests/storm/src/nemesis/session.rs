@@ -5,7 +5,7 @@
 
 use super::aim::{Aim, Aims};
 use super::statement::Statement;
-use super::wire::{Message, first_column, first_parameter, text};
+use super::wire::{Message, first_parameter, second_column, text};
 use crate::record::Window;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,12 +20,12 @@ impl Replies {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
     }
 
-    /// Whether there was one, which is forgotten now.
-    fn recorded(&self, run: &[u8]) -> bool {
-        let Ok(run) = Uuid::from_slice(run) else {
-            return false;
-        };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&run)
+    /// Whether there were any for the runs of this list, which are forgotten now.
+    fn recorded(&self, runs: &[u8]) -> bool {
+        let mut replies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = replies.len();
+        replies.retain(|run| !runs.windows(16).any(|found| found == run.as_bytes()));
+        replies.len() < before
     }
 }
 
@@ -59,7 +59,7 @@ struct Group {
     /// Its answer is held for this aim.
     aim: Option<Arc<Aim>>,
     rows: usize,
-    /// The first column of its first row said yes.
+    /// The second column of one of its rows said yes.
     says_yes: bool,
     has_failed: bool,
 }
@@ -103,8 +103,11 @@ impl Session {
                 let statement = name.and_then(|(name, _)| self.prepared.get(name).copied());
                 let statement = statement.unwrap_or(Statement::Other);
                 self.sending.statements.push(statement);
-                let reply =
-                    statement == Statement::Record && first_parameter(body).is_some_and(|run| replies.recorded(run));
+                let is_record = statement == Statement::Record;
+                if is_record {
+                    self.sending.statements.extend(Statement::within(body));
+                }
+                let reply = is_record && first_parameter(body).is_some_and(|runs| replies.recorded(runs));
                 return self.aim_before(statement, aims, reply);
             }
             Some(b'Q') => {
@@ -156,9 +159,7 @@ impl Session {
             }
             match message.kind {
                 Some(b'D') => {
-                    if group.rows == 0 {
-                        group.says_yes = matches!(first_column(message.body()), Some([1] | b"t"));
-                    }
+                    group.says_yes |= matches!(second_column(message.body()), Some([1] | b"t"));
                     group.rows += 1;
                 }
                 Some(b'E') => group.has_failed = true,

@@ -6,15 +6,25 @@
 use super::aim::{Aim, Aims};
 use super::journal::{Journal, deed, give_up};
 use super::process::Process;
-use super::schedule::LEASE;
+use super::schedule::{DRAIN, DRAINED_WITHIN, LEASE};
 use super::session::Replies;
 use crate::record::Deed;
+use anyhow::anyhow;
 use nix::sys::signal::Signal;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// A worker that lives no longer has not begun.
+const START: Duration = Duration::from_secs(5);
+/// So many in a row: no worker will ever begin.
+const STILLBORN_MAX: u32 = 3;
+/// Of a log, they say why.
+const LAST_LINES: usize = 4;
 
 /// What all workers are started with.
 #[derive(Debug, Clone)]
@@ -30,7 +40,26 @@ pub(super) struct Setup {
 pub(super) struct Life {
     pub(super) name: String,
     generation: u64,
+    started: Instant,
+    /// It has asked for its database: by then it knows what to do with a signal.
+    pub(super) has_spoken: AtomicBool,
     pub(super) replies: Replies,
+}
+
+impl Life {
+    fn new(slot: usize, generation: u64) -> Self {
+        Self {
+            name: format!("storm-{slot}-{generation}"),
+            generation,
+            started: Instant::now(),
+            has_spoken: AtomicBool::new(false),
+            replies: Replies::default(),
+        }
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
 }
 
 /// What a worker is given in place of the real addresses.
@@ -90,16 +119,24 @@ struct State {
     life: Arc<Life>,
     process: Option<Process>,
     is_stopped: bool,
+    /// Since when it is to end.
+    draining: Option<Instant>,
     is_wanted: bool,
+    /// How many in a row ended by themselves at their very start.
+    stillborn: u32,
+}
+
+impl State {
+    /// The process, which is killed when it is dropped.
+    fn vacate(&mut self) -> Option<Process> {
+        self.is_stopped = false;
+        self.draining = None;
+        self.process.take()
+    }
 }
 
 impl Slot {
     pub(super) fn new(number: usize, setup: Arc<Setup>, doors: Doors, journal: Arc<Journal>) -> Self {
-        let life = Life {
-            name: format!("storm-{number}-0"),
-            generation: 0,
-            replies: Replies::default(),
-        };
         Self {
             number,
             setup,
@@ -112,10 +149,12 @@ impl Slot {
             work_seen: Arc::default(),
             emptied: Notify::new(),
             state: Mutex::new(State {
-                life: Arc::new(life),
+                life: Arc::new(Life::new(number, 0)),
                 process: None,
                 is_stopped: false,
+                draining: None,
                 is_wanted: false,
+                stillborn: 0,
             }),
         }
     }
@@ -150,10 +189,10 @@ impl Slot {
         Arc::clone(&self.state().life)
     }
 
-    /// A process is there and runs.
+    /// A process is there and runs, and is not about to end.
     pub(super) fn is_able(&self) -> bool {
         let state = self.state();
-        state.process.is_some() && !state.is_stopped
+        state.process.is_some() && !state.is_stopped && state.draining.is_none()
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -170,11 +209,14 @@ impl Slot {
     pub(super) fn tend(&self) -> bool {
         let mut state = self.state();
         if let Some(status) = state.process.as_mut().and_then(Process::ended) {
-            state.process = None;
-            state.is_stopped = false;
-            let ended = deed(Deed::WorkerEnded).to(&state.life.name);
-            self.journal.write(ended.saying(status.to_string()));
-            return false;
+            return self.ended(&mut state, status);
+        }
+        let is_overdue = |since: Instant| since.elapsed() > DRAINED_WITHIN;
+        if state.draining.is_some_and(is_overdue) {
+            drop(state.vacate());
+            let why = format!("not within {} s of SIGTERM, and was killed", DRAINED_WITHIN.as_secs());
+            self.journal
+                .write(deed(Deed::WorkerEnded).to(&state.life.name).saying(why));
         }
         if state.process.is_none() && state.is_wanted {
             self.start(&mut state).unwrap_or_else(|error| give_up(&error));
@@ -182,21 +224,62 @@ impl Slot {
         true
     }
 
+    /// False: nobody had told it to, or it was no good end.
+    fn ended(&self, state: &mut State, status: ExitStatus) -> bool {
+        let life = Arc::clone(&state.life);
+        let draining = state.draining;
+        drop(state.vacate());
+        if let Some(since) = draining {
+            let took = format!("after {:.1} s", since.elapsed().as_secs_f64());
+            let (is_good, told) = if status.success() {
+                (true, deed(Deed::WorkerDrained).saying(took))
+            } else {
+                (
+                    false,
+                    deed(Deed::WorkerEnded).saying(format!("{took} of SIGTERM: {status}")),
+                )
+            };
+            self.journal.write(told.to(&life.name));
+            return is_good;
+        }
+        let ended = deed(Deed::WorkerEnded).to(&life.name);
+        self.journal.write(ended.saying(status.to_string()));
+        state.stillborn = if life.age() < START { state.stillborn + 1 } else { 0 };
+        if state.stillborn >= STILLBORN_MAX {
+            let log = end_of_log(&self.log(&life.name));
+            give_up(&anyhow!(
+                "{} ended at its very start ({status}), the third in a row: {log}",
+                life.name
+            ));
+        }
+        false
+    }
+
+    fn log(&self, worker: &str) -> PathBuf {
+        self.setup.folder.join("logs").join(format!("{worker}.log"))
+    }
+
+    /// Asks the worker to end. False: there is none, or none that would understand.
+    pub(super) fn drain(&self) -> bool {
+        let mut state = self.state();
+        let is_free = !state.is_stopped && state.draining.is_none() && state.life.has_spoken.load(Ordering::SeqCst);
+        let Some(process) = state.process.as_ref().filter(|_| is_free) else {
+            return false;
+        };
+        process.signal(Signal::SIGTERM);
+        state.draining = Some(Instant::now());
+        true
+    }
+
     fn start(&self, state: &mut State) -> anyhow::Result<()> {
         let generation = state.life.generation + 1;
-        let name = format!("storm-{}-{generation}", self.number);
+        let life = Life::new(self.number, generation);
         let lease = LEASE.as_secs().to_string();
+        let drain = DRAIN.as_secs().to_string();
         let mut command = Command::new(&self.setup.program);
         command
-            .args([
-                "worker",
-                "--name",
-                &name,
-                "--lease-seconds",
-                &lease,
-                "--poll-seconds",
-                "1",
-            ])
+            .args(["worker", "--name", &life.name, "--poll-seconds", "1"])
+            .args(["--lease-seconds", &lease, "--drain-seconds", &drain])
             .current_dir(&self.setup.folder)
             .env("LONGHAUL_DATABASE_URL", &self.doors.database_url)
             .env("LONGHAUL_MODEL_URL", &self.setup.model_url)
@@ -210,15 +293,10 @@ impl Slot {
             command.env("LONGHAUL_BREAK", planted);
         }
         // It is there before its first connection is.
-        state.life = Arc::new(Life {
-            name: name.clone(),
-            generation,
-            replies: Replies::default(),
-        });
-        let started = deed(Deed::WorkerStarted).to(&name);
-        let log = self.setup.folder.join("logs").join(format!("{name}.log"));
-        state.process = Some(Process::start(&mut command, &log)?);
-        state.is_stopped = false;
+        state.life = Arc::new(life);
+        let name = &state.life.name;
+        let started = deed(Deed::WorkerStarted).to(name);
+        state.process = Some(Process::start(&mut command, &self.log(name))?);
         self.journal.write(started);
         Ok(())
     }
@@ -229,10 +307,7 @@ impl Slot {
         if state.life.generation != life.generation || state.process.is_none() || !aim.take() {
             return false;
         }
-        if let Some(mut process) = state.process.take() {
-            process.kill();
-        }
-        state.is_stopped = false;
+        drop(state.vacate());
         let killed = deed(Deed::WorkerKilled).to(&state.life.name);
         self.journal.write(killed.within(aim.window));
         self.emptied.notify_one();
@@ -242,11 +317,10 @@ impl Slot {
     /// Kills the worker wherever it is.
     pub(super) fn kill(&self, why: &str) -> bool {
         let mut state = self.state();
-        let Some(mut process) = state.process.take() else {
+        let Some(process) = state.vacate() else {
             return false;
         };
-        process.kill();
-        state.is_stopped = false;
+        drop(process);
         let killed = deed(Deed::WorkerKilled).to(&state.life.name);
         self.journal.write(killed.saying(why));
         self.emptied.notify_one();
@@ -282,4 +356,12 @@ impl Slot {
         state.is_stopped = false;
         self.journal.write(continued);
     }
+}
+
+/// What a process said last.
+fn end_of_log(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }

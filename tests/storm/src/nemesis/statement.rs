@@ -7,6 +7,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Statement {
     Claim,
+    /// Of many runs at once; what it does besides, its parameters tell.
     Record,
     Park,
     Finish,
@@ -19,18 +20,31 @@ pub(super) enum Statement {
 }
 
 /// A text that stands in statements of one kind only.
-const MARKS: [(&str, Statement); 8] = [
+const MARKS: [(&str, Statement); 6] = [
     ("'run.claimed'", Statement::Claim),
     ("insert into longhaul.step (", Statement::Record),
-    ("'run.parked'", Statement::Park),
-    ("'run.' || $4", Statement::Finish),
     ("'run.released'", Statement::Release),
     ("set lease_expires_at =", Statement::Extend),
     ("for no key update of run skip locked", Statement::LockAbandoned),
     ("'run.reclaimed'", Statement::Reclaim),
 ];
 
+/// A text that stands among the parameters of a record that does this besides.
+const PARAMETERS: [(&[u8], Statement); 4] = [
+    (b"run.parked", Statement::Park),
+    (b"run.succeeded", Statement::Finish),
+    (b"run.failed", Statement::Finish),
+    (b"run.cancelled", Statement::Finish),
+];
+
 impl Statement {
+    /// What a record with these parameters does besides.
+    pub(super) fn within(parameters: &[u8]) -> impl Iterator<Item = Self> {
+        let stands = |mark: &[u8]| parameters.windows(mark.len()).any(|found| found == mark);
+        let found = PARAMETERS.iter().filter(move |(mark, _)| stands(mark));
+        found.map(|(_, statement)| *statement)
+    }
+
     pub(super) fn of(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let marked = MARKS.iter().find(|(mark, _)| text.contains(mark));

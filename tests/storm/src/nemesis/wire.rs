@@ -80,10 +80,12 @@ pub(super) fn first_parameter(bind: &[u8]) -> Option<&[u8]> {
     value(rest.get(2..)?)
 }
 
-/// The value of the first column of a DataRow, where it has one that is not null.
-pub(super) fn first_column(row: &[u8]) -> Option<&[u8]> {
-    let _ = short(row).filter(|columns| *columns > 0)?;
-    value(row.get(2..)?)
+/// The value of the second column of a DataRow, where it has one that is not null.
+pub(super) fn second_column(row: &[u8]) -> Option<&[u8]> {
+    let _ = short(row).filter(|columns| *columns > 1)?;
+    let first = row.get(2..)?;
+    let length = usize::try_from(number(first)?).unwrap_or(0);
+    value(first.get(4 + length..)?)
 }
 
 fn value(bytes: &[u8]) -> Option<&[u8]> {

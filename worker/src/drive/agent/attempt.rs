@@ -161,7 +161,7 @@ impl Driver {
         #[cfg(feature = "planted-faults")]
         let key = crate::planted_fault::key_sent(key, attempt);
         let context = CallContext {
-            run: self.recorder.claim.run.to_string(),
+            run: self.scribe.claim.run.to_string(),
             step: seq,
             worker: self.shared.worker_name.clone(),
             tenant: self.tenant.clone(),

@@ -3,7 +3,7 @@
 use super::attempt::Going;
 use super::{Driver, Flow, Version};
 use crate::crash_point::crash_point;
-use crate::recorder::{Draft, Written};
+use crate::scribe::{Draft, Written};
 use agent::definition::{RetryPolicy, Tool};
 use agent::effect::UnknownReason;
 use agent::next_action::{Again, Move, REQUEST_CHANGED};
@@ -11,7 +11,7 @@ use agent::tool::{ToolCall, ToolRequest, render};
 use agent::transcript::{error_outcome, transcript};
 use agent::wire::messages::{RequestParts, ToolChoice, request_body};
 use agent::{Effect, ErrorClass, Step, StepBody, StepError, StepState};
-use engine::{EngineError, StepBegin, StepChange, payload};
+use engine::{EngineError, Place, StepBegin, StepChange, payload};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -232,7 +232,7 @@ impl Driver {
     /// Adds a step to the record; its number.
     fn begin(&self, making: &mut Moves, new: New<'_>) -> u32 {
         let seq = self.journal.next_seq() + u32::try_from(making.sent.len()).unwrap_or_default();
-        let key = format!("{}-{seq}", self.recorder.claim.run);
+        let key = format!("{}-{seq}", self.scribe.claim.run);
         let running = new.error.is_none();
         let (kind, call_index, call_id, outcome) = match &new.body {
             StepBody::Model { .. } => ("model", 0, None, None),
@@ -246,8 +246,10 @@ impl Driver {
         let attempts_max = new.retry.map_or(0, |retry| retry.attempts_max);
         making.draft.begin(StepBegin {
             seq: stored(seq),
-            turn: stored(new.turn),
-            call_index: stored(call_index),
+            place: Place::Turn {
+                turn: stored(new.turn),
+                call_index: stored(call_index),
+            },
             kind,
             name: new.name.to_owned(),
             call_id,
@@ -256,6 +258,8 @@ impl Driver {
             key: key.clone(),
             attempt: i32::from(running),
             attempts_max: stored(attempts_max),
+            maybe_applied: false,
+            due_at: None,
             replaces_seq: new.replaces.map(stored),
             request_digest: new.digest.clone(),
             request: new.request.as_ref().map(|request| json!(request).to_string()),

@@ -5,7 +5,7 @@ use super::begin::change;
 use super::stop::end_cancelled;
 use super::{Driver, Flow};
 use crate::crash_point::crash_point;
-use crate::recorder::{Draft, Written};
+use crate::scribe::{Draft, Written};
 use agent::definition::OnError;
 use agent::effect::{Attempts, verdict};
 use agent::transcript::error_outcome;

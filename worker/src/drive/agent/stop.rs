@@ -5,7 +5,7 @@ use super::begin::change;
 use super::outcome::effect;
 use super::{Driver, Flow};
 use crate::crash_point::crash_point;
-use crate::recorder::{Draft, Written};
+use crate::scribe::{Draft, Written};
 use agent::{Effect, Step, StepState};
 use engine::{Ending, EngineError, Release};
 use serde_json::json;
@@ -98,9 +98,9 @@ impl Driver {
             return self.cancel_after_all().await;
         }
         crash_point!("run.releasing");
-        let (engine, claim, last) = (self.shared.engine.clone(), self.recorder.claim, self.recorder.event_seq);
+        let (engine, claim, last) = (self.shared.engine.clone(), self.scribe.claim, self.scribe.event_seq);
         let released = self
-            .recorder
+            .scribe
             .until_answered(|| engine.release_run(&claim, last, why))
             .await?;
         if released {

@@ -3,7 +3,7 @@
 use super::attempt::InFlight;
 use super::begin::Sent;
 use super::{Driver, Held, Shared};
-use crate::recorder::Recorder;
+use crate::scribe::Scribe;
 use agent::wire::messages::parse_reply;
 use agent::{Effect, ErrorClass, Journal, Step, StepBody, StepError, StepState};
 use engine::query::StepRow;
@@ -24,16 +24,15 @@ impl Driver {
             room,
             suspicion,
         } = held;
-        let recorder = Recorder {
+        let mut scribe = Scribe {
             shared: Arc::clone(&shared),
-            engine: shared.engine.clone(),
             claim: claimed.claim,
             event_seq: claimed.event_seq,
             crashed_before: claimed.crashes > 0,
             suspicion,
             lost: lease.lost.clone(),
         };
-        let read = recorder
+        let read = scribe
             .until_answered(async || {
                 let id = claimed
                     .agent_version_id
@@ -50,7 +49,7 @@ impl Driver {
             Err(EngineError::Unreadable(what)) => {
                 let error = StepError::new(ErrorClass::Permanent, "unreadable_row", what)
                     .suggest("use the release that wrote it, or mend the row, then resume the run");
-                Self::refuse(&recorder, error).await?;
+                Self::refuse(&mut scribe, error).await?;
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -61,7 +60,7 @@ impl Driver {
             version,
             clock,
             lease,
-            recorder,
+            scribe,
             known,
             told: control,
             drain,

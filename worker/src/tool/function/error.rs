@@ -53,6 +53,15 @@ impl FunctionError {
     }
 }
 
+impl FunctionError {
+    /// As it is recorded, and whether nothing was done.
+    pub(crate) fn into_step_error(self, code: &str) -> (StepError, bool) {
+        let mut error = StepError::new(self.class, code, storable(&self.message));
+        error.suggestion = self.suggestion.as_deref().map(storable);
+        (error, self.not_applied)
+    }
+}
+
 impl fmt::Display for FunctionError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.message)
@@ -85,9 +94,8 @@ impl Failure {
                 retry_after: None,
             },
             Self::Told(told) => {
-                let mut error = StepError::new(told.class, "function_failed", storable(&told.message));
-                error.suggestion = told.suggestion.as_deref().map(storable);
-                if told.not_applied {
+                let (error, not_applied) = told.into_step_error("function_failed");
+                if not_applied {
                     AttemptOutcome::NotApplied {
                         error,
                         retry_after: None,

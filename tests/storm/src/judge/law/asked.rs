@@ -1,14 +1,18 @@
 //! What was asked for, and what came of it.
 
-use super::Finding;
+use super::{Finding, seconds};
 use crate::judge::history::{History, RunHistory};
-use crate::judge::row::{RunState, StepState};
+use crate::judge::name;
+use crate::judge::row::{Request, RequestKind, RunState, StepState};
 use crate::record::{Asked, Declared, DriverRecord, Micros, Outcome};
 use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
 /// So many crashes since its last recorded result park a run for a person, and no fewer.
 const CRASHES_MAX: usize = 5;
+
+/// An end's time is that of its transaction's begin, and the answer's that of its record; neither is much off.
+const END_GRACE: Micros = 1_000_000;
 
 pub(super) fn acknowledged(history: &History) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -22,6 +26,7 @@ pub(super) fn acknowledged(history: &History) -> Vec<Finding> {
     }
     for (number, records) in &asked {
         findings.extend(broken_words(history, *number, records));
+        findings.extend(refusals(history, records));
     }
     for (number, ids) in &runs {
         let Some(number) = number else {
@@ -70,6 +75,10 @@ fn broken_words(history: &History, number: u64, records: &[&DriverRecord]) -> Ve
             let what = "a cancel was acknowledged, and no trace of it is there";
             findings.push(Finding::new(what).run(run.row.id).at(record.at));
         }
+        if let Some(run) = run.filter(|run| !leaves_a_row(run, record)) {
+            let what = format!("a {} was acknowledged, and no row tells of it", name(&record.asked));
+            findings.push(Finding::new(what).run(run.row.id).at(record.at));
+        }
         if told.iter().any(|(known, _)| known == id) {
             continue;
         }
@@ -89,6 +98,66 @@ fn broken_words(history: &History, number: u64, records: &[&DriverRecord]) -> Ve
         }));
     }
     findings
+}
+
+/// Whether what was acknowledged stands in the table of requests, where it has to.
+fn leaves_a_row(run: &RunHistory, record: &DriverRecord) -> bool {
+    let kind = match record.asked {
+        Asked::Start => return true,
+        Asked::Cancel => RequestKind::Cancel,
+        Asked::Pause => RequestKind::Pause,
+        Asked::Resume => RequestKind::Resume,
+    };
+    let asked = |request: &Request| request.kind == kind && request.at <= record.at;
+    run.requests.iter().any(asked)
+        || run
+            .row
+            .ended_at
+            .is_some_and(|end| end <= record.at && kind != RequestKind::Cancel)
+}
+
+/// Of one planned run: what was refused without a reason.
+fn refusals(history: &History, records: &[&DriverRecord]) -> Vec<Finding> {
+    let started = records.iter().any(|record| {
+        let refused = matches!(record.outcome, Outcome::Refused(_));
+        record.asked == Asked::Start && !refused
+    });
+    let mut acknowledged = records.iter().filter_map(|record| match &record.outcome {
+        Outcome::Acknowledged(id) => Uuid::parse_str(id).ok(),
+        Outcome::Indeterminate(_) | Outcome::Refused(_) => None,
+    });
+    let run = acknowledged.find_map(|id| history.runs.get(&id));
+    let broken = |record: &&DriverRecord| {
+        let Outcome::Refused(code) = &record.outcome else {
+            return None;
+        };
+        let what = match record.asked {
+            // All that are planned can be started.
+            Asked::Start => {
+                started.then(|| format!("a start was refused ({code}), and not each time it was asked for"))?
+            }
+            Asked::Cancel | Asked::Pause | Asked::Resume => {
+                let asked_before = |other: &&DriverRecord| other.at < record.at && other.asked == record.asked;
+                let asked_before = records.iter().any(asked_before);
+                let run = run.filter(|run| !may_refuse(run, record, asked_before))?;
+                let end = run.row.ended_at.map_or_else(
+                    || "has not ended".to_owned(),
+                    |end| format!("ended {} later", seconds(end - record.at)),
+                );
+                format!("a {} was refused ({code}), and the run {end}", name(&record.asked))
+            }
+        };
+        let finding = Finding::new(what).at(record.at);
+        Some(run.iter().fold(finding, |finding, run| finding.run(run.row.id)))
+    };
+    records.iter().filter_map(broken).collect()
+}
+
+/// Whether the run had ended by then, or had been resumed by an earlier request that nobody got an answer to.
+fn may_refuse(run: &RunHistory, record: &DriverRecord, asked_before: bool) -> bool {
+    let ended = run.row.ended_at.is_some_and(|end| end <= record.at + END_GRACE);
+    let resumed = run.requests.iter().any(|request| request.kind == RequestKind::Resume);
+    ended || (record.asked == Asked::Resume && asked_before && resumed)
 }
 
 pub(super) fn ended(history: &History) -> Vec<Finding> {

@@ -1,8 +1,8 @@
 //! Nothing twice: what was asked for in the world, held against what was recorded.
 
 use super::Finding;
-use crate::judge::history::{Arrival, Effect, History};
-use crate::judge::row::{EventKind, RunState, Step, StepKind, StepState};
+use crate::judge::history::{Arrival, Effect, History, Planned};
+use crate::judge::row::{EventKind, RunState, Step, StepState};
 use crate::plan::Call;
 use crate::record::{Declared, Front};
 use std::collections::BTreeSet;
@@ -22,11 +22,15 @@ pub(super) fn planned(history: &History) -> Vec<Finding> {
         findings.extend(not_done(history, effect).map(|finding| finding.effect(name)));
     }
     for run in history.runs.values() {
-        let tools = run.steps.iter().filter(|step| step.kind == StepKind::Tool);
-        let strange = tools.filter(|step| {
+        let planned = run.number.map(|number| history.plan.run(number).kind);
+        if planned.is_some_and(|kind| kind != run.row.kind) {
+            findings.push(Finding::new("it is of another kind than was planned").run(run.row.id));
+        }
+        let calls = run.steps.iter().filter(|step| step.is_call());
+        let strange = calls.filter(|step| {
             let effect = step.asks_for().and_then(|name| history.effects.get(&name));
-            let planned = effect.and_then(|effect| effect.planned);
-            planned.is_none_or(|planned| planned.run != run.row.id || !agrees(step, planned.call))
+            let planned = effect.and_then(|effect| effect.planned.as_ref());
+            planned.is_none_or(|planned| planned.run != run.row.id || !agrees(step, planned))
         });
         findings.extend(strange.map(|step| {
             let asks = step.asks_for().unwrap_or_else(|| "nothing".to_owned());
@@ -40,12 +44,13 @@ pub(super) fn planned(history: &History) -> Vec<Finding> {
     findings
 }
 
-fn agrees(step: &Step, call: Call) -> bool {
-    step.name == call.tool() && step.effect == call.declared
+fn agrees(step: &Step, planned: &Planned) -> bool {
+    let in_its_place = planned.key.as_ref().is_none_or(|key| *key == step.key);
+    step.name == planned.call.tool() && step.effect == planned.call.declared && in_its_place
 }
 
 fn unplanned(effect: &Effect, arrival: &Arrival) -> Option<String> {
-    let Some(planned) = effect.planned else {
+    let Some(planned) = &effect.planned else {
         return Some("nobody planned it".to_owned());
     };
     let came = Call {
@@ -66,7 +71,7 @@ fn unplanned(effect: &Effect, arrival: &Arrival) -> Option<String> {
 
 /// A run that succeeded without it.
 fn not_done(history: &History, effect: &Effect) -> Option<Finding> {
-    let run = history.runs.get(&effect.planned?.run)?;
+    let run = history.runs.get(&effect.planned.as_ref()?.run)?;
     if run.row.state != RunState::Succeeded {
         return None;
     }
@@ -148,7 +153,8 @@ pub(super) fn read_only(history: &History) -> Vec<Finding> {
 fn each(history: &History, declared: Declared, broken: impl Fn(&History, &Effect) -> Vec<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, effect) in &history.effects {
-        let Some(planned) = effect.planned.filter(|planned| planned.call.declared == declared) else {
+        let planned = effect.planned.as_ref();
+        let Some(planned) = planned.filter(|planned| planned.call.declared == declared) else {
             continue;
         };
         for what in broken(history, effect) {
@@ -170,7 +176,9 @@ fn applied_as_recorded(history: &History, effect: &Effect) -> Vec<String> {
         broken.push(format!("applied {applied} times, by the calls {}", calls.join(", ")));
     }
     let Some(step) = history.standing_step(effect) else {
-        if applied > 0 && effect.steps.is_empty() {
+        // What begins without an intent leaves no trace where its run did not go on to its end.
+        let untold = effect.planned.as_ref().is_some_and(Planned::begins_unrecorded);
+        if applied > 0 && effect.steps.is_empty() && !untold {
             broken.push("applied, and no step asks for it".to_owned());
         }
         return broken;
@@ -221,18 +229,22 @@ fn sent_in_doubt(effect: &Effect) -> Vec<String> {
 
 /// Whether it was not applied, and the reply vouched for that.
 fn vouched_for(arrival: &Arrival) -> bool {
+    refused(arrival) && arrival.applied.is_empty()
+}
+
+/// Whether the reply says that nothing was done.
+pub(super) fn refused(arrival: &Arrival) -> bool {
     let Some(reply) = &arrival.reply else {
         return false;
     };
-    let refused = match arrival.front {
+    match arrival.front {
         Front::Http => {
             let status: Option<u16> = reply.what.parse().ok();
             status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 409))
         }
         Front::Command => reply.what == "exit_10",
         Front::Function => reply.what == "not_applied",
-    };
-    refused && arrival.applied.is_empty()
+    }
 }
 
 /// Attempts that were begun although what came of the one before was not recorded as certain.

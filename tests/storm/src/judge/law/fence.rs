@@ -67,6 +67,9 @@ fn unlike_its_events(history: &History, run: &RunHistory, step: &Step) -> Option
         .filter(|event| event.worker_id.is_some())
         .collect();
     let begins = |attempt: i32| {
+        if attempt == 1 && step.begins_unrecorded() {
+            return (!events.is_empty()).then_some(0);
+        }
         let begins = |event: &&Event| event.kind == EventKind::StepStarted && event.attempt == Some(attempt);
         events.iter().position(begins)
     };

@@ -1,7 +1,7 @@
-//! Intent first: what leaves a process stands in the database by then.
+//! Intent first: what leaves a process stands in the database by then, or its key follows from where it stands.
 
 use super::{Finding, seconds};
-use crate::judge::history::{Arrival, History};
+use crate::judge::history::{Arrival, History, Planned};
 
 /// The ledger and the database share one clock, and an intent's time is that of its transaction's begin: no tolerance.
 pub(super) fn intent(history: &History) -> Vec<Finding> {
@@ -22,6 +22,17 @@ fn missing(history: &History, arrival: &Arrival) -> Option<String> {
     let (Some(key), Some(number)) = (&arrival.key, arrival.attempt) else {
         return Some(format!("{worker} made it without a key or the number of an attempt"));
     };
+    let effect = history.effects.get(&arrival.effect);
+    let planned = effect.and_then(|effect| effect.planned.as_ref());
+    if let Some(due) = planned.and_then(|planned| planned.key.as_ref())
+        && due != key
+    {
+        return Some(format!("{worker} sent the key {key}, and where it stands it has {due}"));
+    }
+    // Its result, or its first failure, is the first that is recorded of it; from then on it is recorded like any other.
+    if number == 1 && planned.is_some_and(Planned::begins_unrecorded) {
+        return None;
+    }
     let Some((run, step)) = history.keys.get(key) else {
         return Some(format!("no step has the key {key} that {worker} sent"));
     };

@@ -3,7 +3,7 @@
 use super::{Finding, seconds};
 use crate::judge::history::{History, RunHistory};
 use crate::judge::name;
-use crate::judge::row::{Event, EventKind, RunState, Step, StepState};
+use crate::judge::row::{Event, EventKind, RunState, Step, StepKind, StepState};
 use crate::record::Micros;
 
 /// A record whose transaction had begun before the cancel was committed may still begin attempts.
@@ -79,8 +79,11 @@ fn late_attempts(history: &History, run: &RunHistory) -> impl Iterator<Item = Fi
         .row
         .cancel_requested_at
         .map(|at| (at + CANCEL_GRACE, "a second after its cancel"));
-    let limit = end.into_iter().chain(cancel).min();
     run.attempts.iter().filter_map(move |attempt| {
+        // Of an attempt that was recorded when it was over, nobody knows when it was begun.
+        let step = run.step(attempt.step_seq);
+        let recorded_late = attempt.attempt == 1 && step.is_some_and(Step::begins_unrecorded);
+        let limit = end.into_iter().chain(cancel.filter(|_| !recorded_late)).min();
         let (limit, of) = limit.filter(|(limit, _)| attempt.started_at > *limit)?;
         let what = format!(
             "attempt {} of step {} was begun by {} {} after {of}",
@@ -150,6 +153,12 @@ fn misnumbered(run: &RunHistory, step: &Step) -> Option<String> {
         .filter(|event| event.kind == EventKind::StepStarted);
     let told: Vec<i32> = started.map(|event| event.attempt.unwrap_or_default()).collect();
     let dense: Vec<i32> = (1..=step.attempt).collect();
+    // A sleep is begun once, and what begins unrecorded tells of its first attempt by what came of it.
+    let told = match step.kind {
+        StepKind::Timer if told == [0] => vec![1],
+        StepKind::Task if step.begins_unrecorded() => [1].into_iter().chain(told).collect(),
+        StepKind::Task | StepKind::Timer | StepKind::Tool | StepKind::Model => told,
+    };
     if step.attempt > step.attempts_max {
         return Some(format!("attempt {} of {}", step.attempt, step.attempts_max));
     }

@@ -12,6 +12,10 @@ use uuid::Uuid;
 const LEASE: Micros = 2_000_000;
 /// What is promised: within the lease and two seconds.
 const PICK_UP_MAX: Micros = LEASE + 2_000_000;
+/// A healthy worker is what the promise needs; of a single one that is left nobody knows whether it has room.
+const HEALTHY_MIN: usize = 2;
+/// A worker that has just started has its lease to take and its first claim to make.
+const STARTED_WITHIN: Micros = 500_000;
 /// Of fewer runs, the slowest of a hundred says nothing.
 const SAMPLES_MIN: usize = 100;
 
@@ -26,6 +30,8 @@ pub(in crate::judge) struct Loss {
     pub(in crate::judge) took: Micros,
     /// Whether the database was away for a part of it.
     pub(in crate::judge) outage: bool,
+    /// Whether there were workers meanwhile that nothing was done to.
+    pub(in crate::judge) promised: bool,
 }
 
 /// All losses that count, the slowest last.
@@ -59,6 +65,14 @@ impl PickUp {
         self.0.get(rank - 1).map(|loss| loss.took)
     }
 
+    /// Whether those that were late against the promise come from more than one death, and from more than one of a
+    /// hundred. Those of one death are not independent: the same claim, or the same busy second, made all of them late.
+    fn is_no_accident(&self) -> bool {
+        let in_time = self.0.partition_point(|loss| loss.took <= PICK_UP_MAX);
+        let late = deaths_of(self.0[in_time..].iter().filter(|loss| loss.promised));
+        late > 1 && late * 100 > deaths_of(&self.0)
+    }
+
     pub(in crate::judge) fn slowest(&self) -> Option<&Loss> {
         self.0.last()
     }
@@ -69,7 +83,7 @@ pub(super) fn pick_up(history: &History) -> Vec<Finding> {
     let slow = losses
         .percentile(99)
         .filter(|p99| losses.count() >= SAMPLES_MIN && *p99 > PICK_UP_MAX);
-    let Some(p99) = slow else {
+    let Some(p99) = slow.filter(|_| losses.is_no_accident()) else {
         return Vec::new();
     };
     let (bound, count) = (seconds(PICK_UP_MAX), losses.count());
@@ -94,6 +108,12 @@ pub(super) fn pick_up(history: &History) -> Vec<Finding> {
     findings
 }
 
+/// How many deaths there were behind them.
+fn deaths_of<'a>(losses: impl IntoIterator<Item = &'a Loss>) -> usize {
+    let deaths: HashSet<(&str, Micros)> = losses.into_iter().map(|loss| (loss.worker.as_str(), loss.at)).collect();
+    deaths.len()
+}
+
 /// Who was killed, or stopped for longer than a lease, and when.
 fn deaths(history: &History) -> impl Iterator<Item = (&str, Micros)> {
     let records = history.nemesis.iter().enumerate();
@@ -112,6 +132,8 @@ fn deaths(history: &History) -> impl Iterator<Item = (&str, Micros)> {
             Deed::WorkerStarted
             | Deed::WorkerContinued
             | Deed::WorkerEnded
+            // It has given back what it held.
+            | Deed::WorkerDrained
             | Deed::PostgresKilled
             | Deed::PostgresReady
             | Deed::ApiKilled
@@ -128,6 +150,38 @@ fn deaths(history: &History) -> impl Iterator<Item = (&str, Micros)> {
     })
 }
 
+/// How many workers were there all the time, and nothing was done to them meanwhile.
+fn healthy_workers(history: &History, during: Span) -> usize {
+    let mut fit: HashMap<&str, bool> = HashMap::new();
+    for record in history.nemesis.iter().filter(|record| record.at <= during.until) {
+        let Some(worker) = record.worker.as_deref() else {
+            continue;
+        };
+        match record.deed {
+            // One that was stopped finds its lease over and registers anew.
+            Deed::WorkerStarted | Deed::WorkerContinued => {
+                fit.insert(worker, record.at + STARTED_WITHIN <= during.from);
+            }
+            Deed::WorkerKilled | Deed::WorkerStopped | Deed::WorkerDrained | Deed::WorkerEnded => {
+                fit.insert(worker, false);
+            }
+            Deed::DatabaseCut | Deed::AnswerLost => {
+                fit.entry(worker).and_modify(|fit| *fit &= record.at < during.from);
+            }
+            Deed::PostgresKilled
+            | Deed::PostgresReady
+            | Deed::ApiKilled
+            | Deed::ApiReady
+            | Deed::ToolsCut
+            | Deed::NotificationsOff
+            | Deed::NotificationsOn
+            | Deed::Missed
+            | Deed::Quiet => {}
+        }
+    }
+    fit.values().filter(|fit| **fit).count()
+}
+
 /// When the last workers were taken away. All that they held is left to a single one, which has no room for so many.
 fn calm_from(history: &History) -> Micros {
     let quiet = history.nemesis.iter().rposition(|record| record.deed == Deed::Quiet);
@@ -138,6 +192,7 @@ fn calm_from(history: &History) -> Micros {
         Deed::WorkerKilled => record.window.is_none(),
         Deed::WorkerStarted
         | Deed::WorkerContinued
+        | Deed::WorkerDrained
         | Deed::PostgresReady
         | Deed::ApiReady
         | Deed::NotificationsOn
@@ -216,12 +271,14 @@ impl Tenure<'_> {
             .pauses(history.ended)
             .into_iter()
             .any(|pause| span.touches(pause));
+        let claimable = Span::new(at + LEASE, at + PICK_UP_MAX);
         (!parked_or_alone && !cancelled && !paused).then(|| Loss {
             run: self.run.row.id,
             worker: worker.to_owned(),
             at,
             took: span.outside(history.downtime.iter().copied()),
             outage: history.downtime.iter().any(|away| span.touches(*away)),
+            promised: healthy_workers(history, claimable) >= HEALTHY_MIN,
         })
     }
 }

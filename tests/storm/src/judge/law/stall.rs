@@ -11,6 +11,16 @@ use uuid::Uuid;
 /// several of these in a row, on a machine that has much to do.
 const GAP_MAX: Micros = 20_000_000;
 
+/// Suspects wait for each other besides: they are driven a few at a time, and a worker that drives them may be killed.
+const SUSPECT_GAP_MAX: Micros = 30_000_000;
+
+/// The driver keeps more runs open than the workers have room for, so that new ones wait their turn; in a healthy storm
+/// for 7 s at most.
+const UNCLAIMED_MAX: Micros = 30_000_000;
+
+/// The longest sleep of a workflow is 2.5 s and the longest `retry-after` 3 s; a retry waits for 1 s and a half.
+const PARKED_MAX: Micros = 5_000_000;
+
 /// A time without an event.
 #[derive(Debug, Clone)]
 pub(in crate::judge) struct Gap {
@@ -28,6 +38,8 @@ pub(in crate::judge) struct Gap {
 /// Where a run was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::judge) enum Place {
+    /// Nobody had claimed it yet.
+    Unclaimed,
     /// A worker drove it.
     Driven,
     Queued,
@@ -42,12 +54,10 @@ impl Place {
                 Some(SUSPECT_FROM..) => Self::QueuedAsSuspect,
                 Some(_) | None => Self::Queued,
             },
-            EventKind::Parked
-            | EventKind::Woken
-            | EventKind::Released
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Started => Self::Queued,
+            EventKind::Parked | EventKind::Woken | EventKind::Released | EventKind::Paused | EventKind::Resumed => {
+                Self::Queued
+            }
+            EventKind::Started => Self::Unclaimed,
             EventKind::Claimed
             | EventKind::Succeeded
             | EventKind::Failed
@@ -64,9 +74,18 @@ impl Place {
 
     const fn as_str(self) -> &'static str {
         match self {
+            Self::Unclaimed => "before its first claim",
             Self::Driven => "while it was driven",
             Self::Queued => "in the queue",
             Self::QueuedAsSuspect => "in the queue, as a suspect",
+        }
+    }
+
+    const fn bound(self) -> Micros {
+        match self {
+            Self::Unclaimed => UNCLAIMED_MAX,
+            Self::QueuedAsSuspect => SUSPECT_GAP_MAX,
+            Self::Driven | Self::Queued => GAP_MAX,
         }
     }
 }
@@ -83,19 +102,34 @@ impl Gap {
 }
 
 pub(super) fn stall(history: &History) -> Vec<Finding> {
-    let mut stalls: Vec<Gap> = gaps(history).filter(|gap| gap.length > GAP_MAX).collect();
+    let mut stalls: Vec<Gap> = gaps(history).filter(|gap| gap.length > gap.place.bound()).collect();
     stalls.sort_by_key(|gap| -gap.length);
     let finding = |gap: &Gap| {
         Finding::new(format!("nothing for {}", gap.text()))
             .run(gap.run)
             .at(gap.from)
     };
-    stalls.iter().map(finding).collect()
+    let parked = history.runs.values().flat_map(|run| {
+        let late = run.events.iter().filter_map(|event| {
+            let length = event.until? - event.at;
+            (is_timer(event) && length > PARKED_MAX).then_some((event, length))
+        });
+        late.map(|(event, length)| {
+            let what = format!("parked for a timer of {}, event {}", seconds(length), event.seq);
+            Finding::new(what).run(run.row.id).at(event.at)
+        })
+    });
+    stalls.iter().map(finding).chain(parked).collect()
+}
+
+/// Whether the run is to go on by itself.
+fn is_timer(event: &Event) -> bool {
+    event.kind == EventKind::Parked && event.parked_for.as_deref() == Some("timer")
 }
 
 /// The longest at each place where there was one.
 pub(in crate::judge) fn longest(history: &History) -> Vec<Gap> {
-    let places = [Place::Driven, Place::Queued, Place::QueuedAsSuspect];
+    let places = [Place::Unclaimed, Place::Driven, Place::Queued, Place::QueuedAsSuspect];
     let longest = |place| {
         gaps(history)
             .filter(|gap| gap.place == place)
@@ -104,22 +138,25 @@ pub(in crate::judge) fn longest(history: &History) -> Vec<Gap> {
     places.into_iter().filter_map(longest).collect()
 }
 
-/// The time in the queue before its first claim is no part of a run's course.
 fn gaps(history: &History) -> impl Iterator<Item = Gap> {
     history.runs.values().flat_map(move |run| {
         let mut accounted = history.downtime.clone();
         accounted.extend(run.pauses(history.ended));
         accounted.extend(waits(run, history.ended));
+        // What comes before the first claim is one time, whatever is done to the run meanwhile.
         let first = run.events.iter().position(|event| event.kind == EventKind::Claimed);
+        let start = run.events.first().filter(|_| first != Some(0));
         let events = first.map_or(&[][..], |first| &run.events[first..]);
-        let next = events.iter().skip(1).map(Some).chain([None]);
-        events.iter().zip(next).filter_map(move |(event, next)| {
-            let is_end = matches!(
-                event.kind,
-                EventKind::Succeeded | EventKind::Failed | EventKind::Cancelled
-            );
+        let end = run
+            .events
+            .last()
+            .filter(|_| first.is_none())
+            .filter(|event| is_end(event));
+        let before = start.map(|start| (start, end.or(events.first())));
+        let after = events.iter().zip(events.iter().skip(1).map(Some).chain([None]));
+        before.into_iter().chain(after).filter_map(move |(event, next)| {
             let span = Span::new(event.at, next.map_or(history.ended, |next| next.at));
-            (!is_end).then(|| Gap {
+            (!is_end(event)).then(|| Gap {
                 run: run.row.id,
                 from: event.at,
                 length: span.outside(accounted.iter().copied()),
@@ -131,11 +168,22 @@ fn gaps(history: &History) -> impl Iterator<Item = Gap> {
     })
 }
 
+const fn is_end(event: &Event) -> bool {
+    matches!(
+        event.kind,
+        EventKind::Succeeded | EventKind::Failed | EventKind::Cancelled
+    )
+}
+
 /// When it waited for something, and no longer than it had meant to.
 fn waits(run: &RunHistory, end: Micros) -> Vec<Span> {
     let mut waits = Vec::new();
     let mut waiting: Option<&Event> = None;
-    let wait = |event: &Event, until: Micros| Span::new(event.at, event.until.map_or(until, |due| due.min(until)));
+    let wait = |event: &Event, until: Micros| {
+        let due = event.until.map_or(until, |due| due.min(until));
+        let longest = if is_timer(event) { event.at + PARKED_MAX } else { due };
+        Span::new(event.at, due.min(longest))
+    };
     for event in &run.events {
         let quarantined = event.quarantined == Some(true);
         match event.kind {

@@ -61,12 +61,18 @@ fn bears_out(history: &History, window: Window, record: &NemesisRecord) -> bool 
     }
 }
 
-pub(super) fn blew(history: &History) -> Vec<Finding> {
+/// Whether it proves nothing that nothing was found.
+pub(in crate::judge) fn is_too_short(history: &History) -> bool {
     let faults = history.faults();
-    let lasted = faults.until - faults.from;
-    if lasted < FAULTS_MIN {
+    faults.until - faults.from < FAULTS_MIN
+}
+
+pub(super) fn blew(history: &History) -> Vec<Finding> {
+    if is_too_short(history) {
         return Vec::new();
     }
+    let faults = history.faults();
+    let lasted = faults.until - faults.from;
     let mut missing = Vec::new();
     for (deed, what) in [
         (Deed::WorkerKilled, "no worker was killed"),
@@ -95,5 +101,13 @@ pub(super) fn workers(history: &History) -> Vec<Finding> {
         let detail = record.detail.as_deref().unwrap_or("nobody knows how");
         Finding::new(format!("{worker} ended by itself: {detail}")).at(record.at)
     };
-    ended.map(finding).collect()
+    let drivers = history.runs.values().flat_map(|run| {
+        let broken = run.events.iter().filter(|event| event.is_broken_driver());
+        broken.map(|event| {
+            let worker = history.worker(event.worker_id);
+            let what = format!("a driver broke on {worker}, event {}", event.seq);
+            Finding::new(what).run(run.row.id).at(event.at)
+        })
+    });
+    ended.map(finding).chain(drivers).collect()
 }

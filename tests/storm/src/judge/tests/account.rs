@@ -2,7 +2,7 @@
 
 use super::good::{Good, SURVIVOR};
 use super::history;
-use crate::judge::account::{Account, last_line};
+use crate::judge::account::{Account, Verdict, last_line};
 use crate::judge::findings;
 use crate::record::Deed;
 
@@ -40,6 +40,16 @@ fn only_so_many_findings_of_a_law_are_shown() {
 
 #[test]
 fn the_last_line_is_the_verdict() {
-    assert_eq!(last_line(7, true), "storm: held · seed 7");
-    assert_eq!(last_line(7, false), "storm: BROKEN · seed 7");
+    assert_eq!(last_line(7, Verdict::Held), "storm: held · seed 7");
+    assert_eq!(last_line(7, Verdict::Broken), "storm: BROKEN · seed 7");
+}
+
+#[test]
+fn a_storm_that_was_too_short_to_prove_anything_says_so() {
+    let good = history(Good::new());
+    let verdict = Verdict::of(&good, &findings(&good));
+    assert_eq!(
+        last_line(7, verdict),
+        "storm: held · seed 7 · too short to prove anything"
+    );
 }

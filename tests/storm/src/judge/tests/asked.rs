@@ -1,8 +1,9 @@
 //! What was asked for, and what came of it.
 
-use super::good::{CANCELLED, Good, RECLAIMED, SURVIVOR, id};
+use super::good::{CANCELLED, Good, RECLAIMED, S, SURVIVOR, id, result};
 use super::{broken, history};
-use crate::judge::row::{EventKind, RunState, StepState};
+use crate::judge::row::{EventKind, RequestKind, RunState, StepState};
+use crate::plan::Kind;
 use crate::record::{Asked, Outcome};
 
 #[test]
@@ -54,6 +55,72 @@ fn a_run_that_was_refused_and_is_there_is_found() {
 fn a_cancel_that_was_acknowledged_and_left_no_trace_is_found() {
     let mut good = Good::new();
     good.asked(Asked::Cancel, 1, Outcome::Acknowledged(id(1).to_string()));
+    assert_eq!(broken(good), ["acknowledged"]);
+}
+
+#[test]
+fn a_start_that_was_refused_and_acknowledged_is_found() {
+    for other in [
+        Outcome::Acknowledged(id(1).to_string()),
+        Outcome::Indeterminate("reset".to_owned()),
+    ] {
+        for order in [0, 1] {
+            let mut good = Good::new();
+            let mut told = [other.clone(), Outcome::Refused("key_reused".to_owned())];
+            told.rotate_left(order);
+            good.records.driver.retain(|record| record.run != 1);
+            told.into_iter()
+                .for_each(|outcome| good.asked(Asked::Start, 1, outcome));
+            assert_eq!(broken(good), ["acknowledged"]);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_had_not_ended_and_refused_to_be_steered_as_if_it_had_is_found() {
+    for asked in [Asked::Cancel, Asked::Pause, Asked::Resume] {
+        for (before_end, expected) in [(2 * S, vec!["acknowledged"]), (S / 2, vec![])] {
+            let mut good = Good::new();
+            let end = good.run(1).ended_at.unwrap();
+            good.asked(asked, 1, Outcome::Refused("run_has_ended".to_owned()));
+            good.records.driver.last_mut().unwrap().at = end - before_end;
+            assert_eq!(broken(good), expected);
+        }
+    }
+}
+
+#[test]
+fn a_resume_that_took_effect_unheard_may_be_refused() {
+    let mut good = Good::new();
+    let end = good.run(1).ended_at.unwrap();
+    for kind in [RequestKind::Pause, RequestKind::Resume] {
+        good.request(1, kind);
+        good.records.requests.last_mut().unwrap().at = end - 10 * S;
+    }
+    for outcome in [
+        Outcome::Indeterminate("reset".to_owned()),
+        Outcome::Refused("not_resumable".to_owned()),
+    ] {
+        good.asked(Asked::Resume, 1, outcome);
+        good.records.driver.last_mut().unwrap().at = end - 2 * S;
+    }
+    good.records.driver.last_mut().unwrap().at += 1;
+    assert_eq!(broken(good), [""; 0]);
+}
+
+#[test]
+fn what_was_acknowledged_and_has_no_row_is_found() {
+    for asked in [Asked::Pause, Asked::Resume] {
+        let mut good = Good::new();
+        let end = good.run(1).ended_at.unwrap();
+        good.asked(asked, 1, Outcome::Acknowledged(id(1).to_string()));
+        good.records.driver.last_mut().unwrap().at = end - 1;
+        assert_eq!(broken(good), ["acknowledged"]);
+    }
+    let mut good = Good::new();
+    good.records
+        .requests
+        .retain(|request| request.kind != RequestKind::Cancel);
     assert_eq!(broken(good), ["acknowledged"]);
 }
 
@@ -137,6 +204,9 @@ fn a_wait_on_an_unknown_outcome_needs_one() {
         // Its call is as if it had been answered after all.
         let mut good = Good::new();
         good.run(number).wait_reason = Some(reason.to_owned());
+        let arrival = good.arrival_of(number, 2);
+        let effect = good.step(number, 2).asks_for().unwrap();
+        good.step(number, 2).result = Some(result(&effect, Kind::Agent, arrival));
         good.step(number, 2).state = StepState::Succeeded;
         good.events_of(number, EventKind::StepUnknown)
             .for_each(|event| event.kind = EventKind::StepSucceeded);

@@ -4,6 +4,7 @@ use super::good::SEED;
 use crate::dump::dump;
 use crate::judge::history::History;
 use crate::judge::row::{EventKind, RunState};
+use crate::plan::Kind;
 use launcher::{Durability, Server, ServerOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::Path;
@@ -31,6 +32,14 @@ const CONTENT: &str = r#"
         (2, '{"kind":"command","stdin":"{\"effect\":\"r17-t1-c1\"}"}'),
         (3, '{"kind":"function","input":"{\"effect\":\"r17-t1-c2\"}"}'),
         (4, null)) as place (seq, request);
+    insert into longhaul.step (
+        run_id, seq, identity, kind, name, state, effect, key, attempt, attempts_max, maybe_applied,
+        worker_id, fence, created_at, budget_from, attempt_started_at, request_digest, request)
+    select
+        run.id, 5, 'turn#1[0]/http_idempotent#1', 'task', 'http_idempotent', 'waiting', 'idempotent', 'other', 2, 20,
+        false, '00000000-0000-0000-0000-0000000000a1', 1, now(), now(), now(), '', '{"effect":"r17-t1-c4"}'
+    from longhaul.run;
+    update longhaul.step set result = '"done"' where seq = 5;
     insert into longhaul.attempt (run_id, step_seq, attempt, worker_id, fence, started_at)
     select step.run_id, step.seq, 1, step.worker_id, 1, now() from longhaul.step;
     insert into longhaul.event (run_id, seq, kind, fence, data)
@@ -88,11 +97,14 @@ async fn a_dump_holds_what_the_judge_reads() {
     assert_eq!((run.number, run.row.state), (Some(17), RunState::Queued));
     let asked: Vec<_> = run.steps.iter().map(|step| step.asks_for()).collect();
     let named = |call: usize| Some(format!("r17-t1-c{call}"));
-    assert_eq!(asked, [named(0), named(1), named(2), None]);
-    assert_eq!(run.attempts.len(), 8, "those in the steps' own rows too");
+    assert_eq!(asked, [named(0), named(1), named(2), None, named(4)]);
+    assert_eq!(run.row.kind, Kind::Agent);
+    assert_eq!(run.attempts.len(), 10, "those in the steps' own rows too");
     assert_eq!(run.requests.len(), 1);
+    assert_eq!(run.steps[4].result.as_deref(), Some(r#""done""#));
     let parked = run.events.iter().find(|event| event.kind == EventKind::Parked).unwrap();
     assert_eq!(parked.until, Some(1_767_225_600_000_001));
+    assert_eq!(parked.parked_for.as_deref(), Some("timer"));
     let now = sqlx::query_scalar::<_, i64>("select (extract(epoch from clock_timestamp()) * 1000000)::bigint");
     let now = now.fetch_one(&mut connection).await.unwrap();
     assert!((history.ended..history.ended + 60_000_000).contains(&now));

@@ -3,7 +3,7 @@
 use super::broken;
 use super::good::{CANCELLED, Good, id};
 use crate::judge::row::{EventKind, RunState, StepState};
-use crate::record::{Declared, LedgerRecord};
+use crate::record::{Declared, Front, LedgerRecord};
 
 /// Changes the record of a step's first call.
 fn spoil(good: &mut Good, (number, seq): (u64, i32), spoil: impl Fn(&mut LedgerRecord)) {
@@ -23,7 +23,7 @@ fn ends_as(good: &mut Good, (number, seq): (u64, i32), kind: EventKind, state: S
 fn calls_again(good: &mut Good, (number, seq): (u64, i32)) -> u64 {
     good.again(number, seq);
     let arrival = good.arrives(number, seq);
-    good.reply(arrival, "200", true);
+    good.reply(arrival, "reset", false);
     arrival
 }
 
@@ -80,7 +80,7 @@ fn a_call_that_nobody_planned_is_found() {
     let LedgerRecord::Arrival { key, .. } = good.arrival(first).clone() else {
         panic!("no arrival");
     };
-    let extra = good.arrives(place.0, place.1);
+    let extra = good.arrives_in_time(place.0, place.1);
     if let LedgerRecord::Arrival { effect, key: its, .. } = good.arrival(extra) {
         *effect = "r99999-t1-c0".to_owned();
         *its = key;
@@ -146,7 +146,7 @@ fn two_steps_for_one_effect_are_found() {
 fn another_key_for_the_same_effect_is_found() {
     let mut good = Good::new();
     let (number, seq) = good.tool(Declared::ReadOnly);
-    let extra = good.arrives(number, seq);
+    let extra = good.arrives_in_time(number, seq);
     let other = good.tool(Declared::Idempotent);
     let key_of_other = good.step(other.0, other.1).key.clone();
     if let LedgerRecord::Arrival { key, .. } = good.arrival(extra) {
@@ -159,7 +159,7 @@ fn another_key_for_the_same_effect_is_found() {
 fn another_body_for_the_same_effect_is_found() {
     let mut good = Good::new();
     let (number, seq) = good.tool(Declared::ReadOnly);
-    let extra = good.arrives(number, seq);
+    let extra = good.arrives_in_time(number, seq);
     if let LedgerRecord::Arrival { body_sha256, .. } = good.arrival(extra) {
         *body_sha256 = "another".to_owned();
     }
@@ -183,6 +183,7 @@ fn a_step_that_took_the_place_of_a_failed_one_has_a_key_of_its_own() {
         let step = good.step(number, seq).clone();
         let call = super::history(Good::new()).effects[&step.asks_for().unwrap()]
             .planned
+            .as_ref()
             .unwrap()
             .call;
         let second = good.intent(number, &step.asks_for().unwrap(), call);
@@ -200,7 +201,7 @@ fn a_step_that_took_the_place_of_a_failed_one_has_a_key_of_its_own() {
 /// What the ledger says at this front when it vouches that nothing was done.
 fn refusal(tool: &str) -> &'static str {
     match tool.split('_').next() {
-        Some("http") => "429",
+        Some("http") => "422",
         Some("command") => "exit_10",
         _ => "not_applied",
     }
@@ -210,7 +211,7 @@ fn refusal(tool: &str) -> &'static str {
 fn an_idempotent_call_that_was_applied_twice_is_found() {
     let mut good = Good::new();
     let (number, seq) = good.tool(Declared::Idempotent);
-    let arrival = good.arrives(number, seq);
+    let arrival = good.arrives_in_time(number, seq);
     good.applied(arrival);
     assert_eq!(broken(good), ["idempotent"]);
 }
@@ -227,8 +228,13 @@ fn an_idempotent_result_without_its_effect_is_found() {
 #[test]
 fn an_idempotent_call_that_failed_and_was_applied_is_found() {
     let mut good = Good::new();
-    let place = good.tool(Declared::Idempotent);
+    let place = good.tool_of(Declared::Idempotent, Front::Http);
     ends_as(&mut good, place, EventKind::StepFailed, StepState::Failed);
+    let (arrival, refused) = (
+        good.arrival_of(place.0, place.1),
+        refusal(&good.step(place.0, place.1).name),
+    );
+    good.answered(arrival, refused, false);
     assert_eq!(broken(good), ["idempotent"]);
 }
 
@@ -236,7 +242,7 @@ fn an_idempotent_call_that_failed_and_was_applied_is_found() {
 fn an_idempotent_call_may_come_again() {
     let mut good = Good::new();
     let (number, seq) = good.tool(Declared::Idempotent);
-    good.arrives(number, seq);
+    good.arrives_in_time(number, seq);
     assert_eq!(broken(good), [""; 0]);
 }
 
@@ -255,7 +261,7 @@ fn a_call_that_may_not_be_repeated_and_came_again_in_doubt_is_found() {
     let (number, seq) = good.tool(Declared::AtMostOnce);
     let first = good.arrival_of(number, seq);
     good.unapply(first);
-    let arrival = good.arrives(number, seq);
+    let arrival = good.arrives_in_time(number, seq);
     good.applied(arrival);
     assert_eq!(broken(good), ["at_most_once"]);
 }
@@ -282,7 +288,7 @@ fn a_call_that_may_not_be_repeated_may_come_again_once_it_was_refused() {
 fn a_call_that_may_not_be_repeated_and_was_begun_again_in_doubt_is_found() {
     let mut good = Good::new();
     let (number, seq) = under_way(&mut good, Declared::AtMostOnce);
-    good.again(number, seq);
+    calls_again(&mut good, (number, seq));
     park(&mut good, (number, seq));
     assert_eq!(broken(good), ["at_most_once"]);
 }
@@ -332,7 +338,7 @@ fn a_result_that_was_made_up_is_found() {
 fn a_call_without_an_intent_is_found() {
     let mut good = Good::new();
     let (number, seq) = good.tool(Declared::Idempotent);
-    let extra = good.arrives(number, seq);
+    let extra = good.arrives_in_time(number, seq);
     if let LedgerRecord::Arrival { attempt, .. } = good.arrival(extra) {
         *attempt = Some(2);
     }

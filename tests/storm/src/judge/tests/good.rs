@@ -7,7 +7,7 @@ use crate::judge::history::Records;
 use crate::judge::row::{
     Attempt, Event, EventKind, Request, RequestKind, Run, RunState, Step, StepKind, StepState, Taken, Worker,
 };
-use crate::plan::{Call, Plan};
+use crate::plan::{ANSWER, Call, Kind, Plan};
 use crate::record::{Asked, Declared, Deed, Door, DriverRecord, Front, LedgerRecord, Micros, NemesisRecord, Outcome};
 use uuid::Uuid;
 
@@ -22,6 +22,8 @@ const BEGAN: Micros = 1_700_000_000 * S;
 pub(super) const VICTIM: (Uuid, &str) = (Uuid::from_u128(0xa1), "storm-1-1");
 /// The worker that does the rest.
 pub(super) const SURVIVOR: (Uuid, &str) = (Uuid::from_u128(0xa2), "storm-2-1");
+/// A worker that gets nothing to do.
+pub(super) const IDLE: &str = "storm-3-1";
 /// Lost its worker after its first answer.
 pub(super) const RECLAIMED: u64 = 0;
 /// Was cancelled before anybody claimed it.
@@ -29,6 +31,7 @@ pub(super) const CANCELLED: u64 = 1000;
 /// The runs before it succeeded.
 const SUCCEEDED: u64 = 9;
 
+#[derive(Clone)]
 pub(super) struct Good {
     pub(super) records: Records,
     pub(super) now: Micros,
@@ -39,6 +42,15 @@ pub(super) struct Good {
 
 pub(super) const fn id(number: u64) -> Uuid {
     Uuid::from_u128(0xb000 + number as u128)
+}
+
+/// A result as it is recorded.
+pub(super) fn result(effect: &str, kind: Kind, receipt: u64) -> String {
+    let told = format!(r#"{{"effect":"{effect}","receipt":{receipt}}}"#);
+    match kind {
+        Kind::Agent => serde_json::json!({ "content": told }).to_string(),
+        Kind::Workflow => serde_json::json!(told).to_string(),
+    }
 }
 
 impl Good {
@@ -67,6 +79,7 @@ impl Good {
         };
         good.did(Deed::WorkerStarted, Some(VICTIM.1));
         good.did(Deed::WorkerStarted, Some(SURVIVOR.1));
+        good.did(Deed::WorkerStarted, Some(IDLE));
         good.loses_its_worker();
         for number in 1..SUCCEEDED {
             good.starts(number);
@@ -104,7 +117,9 @@ impl Good {
     }
 
     fn is_left_in_doubt(&mut self) {
-        let calls = (SUCCEEDED..).map(|number| (number, self.plan.effects(&self.plan.run(number))));
+        let runs = (SUCCEEDED..).map(|number| self.plan.run(number));
+        let runs = runs.filter(|run| run.kind == Kind::Agent);
+        let calls = runs.map(|run| (run.number, self.plan.effects(&run)));
         let mut calls = calls.flat_map(|(number, calls)| calls.into_iter().map(move |call| (number, call)));
         let doubtful = |(effect, call): &(String, Call)| {
             effect.contains("-t1-") && call.declared == Declared::AtMostOnce && call.front == Front::Http
@@ -142,18 +157,42 @@ impl Good {
         );
     }
 
+    /// A run that succeeded was cancelled instead.
+    pub(super) fn is_cancelled_in_the_end(&mut self, number: u64) {
+        let run = self.run(number);
+        run.state = RunState::Cancelled;
+        run.cancel_requested_at = run.ended_at;
+        self.request(number, RequestKind::Cancel);
+        self.asked(Asked::Cancel, number, Outcome::Acknowledged(id(number).to_string()));
+    }
+
     /// All turns from this one on, and the end.
     fn drive(&mut self, number: u64, from: usize) {
-        let turns = self.plan.shapes[self.plan.run(number).shape].turns.len();
-        for turn in from..=turns {
-            self.model(number);
-            self.calls(number, turn);
+        let run = self.plan.run(number);
+        match run.kind {
+            Kind::Agent => {
+                for turn in from..=self.plan.shapes[run.shape].turns.len() {
+                    self.model(number);
+                    self.calls(number, turn);
+                }
+                self.model(number);
+            }
+            Kind::Workflow => {
+                for turn in from..=self.plan.workflows[run.shape].turns.len() {
+                    self.calls(number, turn);
+                    self.sleep(number);
+                }
+            }
         }
-        self.model(number);
         let holder = self.holder(number);
         self.event(number, EventKind::Succeeded, holder);
+        let result = match run.kind {
+            Kind::Agent => format!(r#"{{"answer":"{ANSWER}"}}"#),
+            Kind::Workflow => self.plan.effects(&run).len().to_string(),
+        };
         let at = self.now;
         let run = self.run(number);
+        run.result = Some(result);
         run.state = RunState::Succeeded;
         run.ended_at = Some(at);
     }
@@ -161,26 +200,67 @@ impl Good {
     /// A turn's calls, each answered at once.
     fn calls(&mut self, number: u64, turn: usize) {
         let prefix = format!("r{number}-t{turn}-");
-        let planned = self.plan.effects(&self.plan.run(number));
+        let run = self.plan.run(number);
+        let planned = self.plan.effects(&run);
         for (effect, call) in planned.into_iter().filter(|(effect, _)| effect.starts_with(&prefix)) {
-            let seq = self.intent(number, &effect, call);
+            let seq = match run.kind {
+                Kind::Agent => self.intent(number, &effect, call),
+                Kind::Workflow => self.task(number, &effect, call),
+            };
             let arrival = self.arrives(number, seq);
             self.applied(arrival);
             self.reply(arrival, "200", true);
             self.step_event(number, EventKind::StepSucceeded, seq);
+            self.step(number, seq).result = Some(result(&effect, run.kind, arrival));
+            if self.step(number, seq).begins_unrecorded() {
+                self.is_recorded_late(number, seq);
+            }
         }
+    }
+
+    /// A workflow's call; its step. One that may be repeated leaves no trace before it is over.
+    pub(super) fn task(&mut self, number: u64, effect: &str, call: Call) -> i32 {
+        let seq = self.begin(number, StepKind::Task, &call.tool());
+        let identity = self.plan.identities(&self.plan.run(number)).remove(effect).unwrap();
+        let step = self.step(number, seq);
+        step.effect = call.declared;
+        step.key = format!("{}-{identity}", id(number));
+        step.input = Some(format!(r#"{{"effect":"{effect}"}}"#));
+        if step.begins_unrecorded() {
+            self.records.events.pop();
+            self.run(number).event_seq -= 1;
+        }
+        seq
+    }
+
+    /// A step has its row since its end, whose event has no attempt's number.
+    fn is_recorded_late(&mut self, number: u64, seq: i32) {
+        let end = self.records.events.last_mut().unwrap();
+        end.attempt = None;
+        let at = end.at;
+        self.step(number, seq).attempt_started_at = Some(at);
+    }
+
+    /// A workflow's sleep.
+    fn sleep(&mut self, number: u64) {
+        let seq = self.begin(number, StepKind::Timer, "sleep");
+        self.records.events.last_mut().unwrap().attempt = None;
+        self.step_event(number, EventKind::StepSucceeded, seq);
+        self.records.events.last_mut().unwrap().attempt = None;
     }
 
     /// Asked for and acknowledged.
     pub(super) fn starts(&mut self, number: u64) {
         self.records.runs.push(Run {
             id: id(number),
+            kind: self.plan.run(number).kind,
             number: Some(number.to_string()),
             state: RunState::Queued,
             waiting_for: None,
             wait_reason: None,
             event_seq: 0,
             error: None,
+            result: None,
             paused_at: None,
             cancel_requested_at: None,
             ended_at: None,
@@ -256,6 +336,7 @@ impl Good {
             quarantined: None,
             why: None,
             came_from: None,
+            parked_for: None,
             until: None,
         });
         self.records.events.last_mut().unwrap()
@@ -352,6 +433,7 @@ impl Good {
             worker_id: self.holder(number).unwrap(),
             fence: 0,
             input: None,
+            result: None,
             attempt_started_at: None,
         });
         self.step_event(number, EventKind::StepStarted, seq);
@@ -391,6 +473,19 @@ impl Good {
         arrival
     }
 
+    /// The same while its run is still under way.
+    pub(super) fn arrives_in_time(&mut self, number: u64, seq: i32) -> u64 {
+        let first = self.arrival_of(number, seq);
+        let LedgerRecord::Arrival { at: due, .. } = *self.arrival(first) else {
+            panic!("no arrival");
+        };
+        let arrival = self.arrives(number, seq);
+        if let LedgerRecord::Arrival { at, .. } = self.arrival(arrival) {
+            *at = due;
+        }
+        arrival
+    }
+
     pub(super) fn applied(&mut self, arrival: u64) {
         let at = self.tick();
         self.records.ledger.push(LedgerRecord::Applied { at, arrival });
@@ -408,8 +503,23 @@ impl Good {
 
     /// The first tool step that is declared like this, of any run that succeeded: its run and number.
     pub(super) fn tool(&self, declared: Declared) -> (u64, i32) {
-        let wanted =
-            |step: &&Step| step.kind == StepKind::Tool && step.effect == declared && step.state == StepState::Succeeded;
+        self.call(StepKind::Tool, declared)
+    }
+
+    /// The first tool step that is declared like this and called like that, of any run that succeeded.
+    pub(super) fn tool_of(&self, declared: Declared, front: Front) -> (u64, i32) {
+        let name = Call { front, declared }.tool();
+        let steps = self.records.steps.iter();
+        let mut places = steps.filter(|step| step.name == name && step.state == StepState::Succeeded);
+        let step = places.find(|step| step.kind == StepKind::Tool);
+        let step = step.unwrap_or_else(|| panic!("no {name}"));
+        let number = (0..SUCCEEDED).find(|number| id(*number) == step.run_id).unwrap();
+        (number, step.seq)
+    }
+
+    /// The first such step.
+    pub(super) fn call(&self, kind: StepKind, declared: Declared) -> (u64, i32) {
+        let wanted = |step: &&Step| step.kind == kind && step.effect == declared && step.state == StepState::Succeeded;
         let step = self.records.steps.iter().find(wanted).unwrap();
         let number = (0..SUCCEEDED).find(|number| id(*number) == step.run_id).unwrap();
         (number, step.seq)
@@ -417,7 +527,8 @@ impl Good {
 
     /// The number under which a step's first call is in the ledger.
     pub(super) fn arrival_of(&self, number: u64, seq: i32) -> u64 {
-        let step_key = format!("{}-{seq}", id(number));
+        let step = |step: &&Step| step.run_id == id(number) && step.seq == seq;
+        let step_key = self.records.steps.iter().find(step).unwrap().key.clone();
         let arrivals = self.records.ledger.iter().filter_map(|record| match record {
             LedgerRecord::Arrival { arrival, key, .. } => (key.as_ref() == Some(&step_key)).then_some(*arrival),
             LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } => None,
@@ -429,6 +540,29 @@ impl Good {
     pub(super) fn unapply(&mut self, wanted: u64) {
         let is = |record: &LedgerRecord| matches!(record, LedgerRecord::Applied { arrival, .. } if *arrival == wanted);
         self.records.ledger.retain(|record| !is(record));
+    }
+
+    /// A call was answered like this.
+    pub(super) fn answered(&mut self, wanted: u64, now_what: &str, now_delivered: bool) {
+        for record in &mut self.records.ledger {
+            if let LedgerRecord::Reply {
+                arrival,
+                what,
+                delivered,
+                ..
+            } = record
+                && *arrival == wanted
+            {
+                now_what.clone_into(what);
+                *delivered = now_delivered;
+            }
+        }
+    }
+
+    /// Changes the records of all calls on behalf of a run.
+    pub(super) fn calls_of_run(&mut self, number: u64, spoil: impl Fn(&mut LedgerRecord)) {
+        let own = |record: &&mut LedgerRecord| matches!(record, LedgerRecord::Arrival { run, .. } if *run == Some(id(number).to_string()));
+        self.records.ledger.iter_mut().filter(own).for_each(spoil);
     }
 
     /// Changes a call's record.

@@ -1,6 +1,6 @@
 //! What depends on time: stalls, pick-ups, and what the nemesis did.
 
-use super::good::{CANCELLED, Good, S, SURVIVOR, VICTIM, id};
+use super::good::{CANCELLED, Good, IDLE, S, SURVIVOR, VICTIM, id};
 use super::{broken, history};
 use crate::judge::law::pick_up::PickUp;
 use crate::judge::law::stall::{Place, longest};
@@ -38,6 +38,7 @@ fn ends(good: &mut Good, number: u64) {
     run.state = RunState::Cancelled;
     run.cancel_requested_at = Some(at);
     run.ended_at = Some(at);
+    good.request(number, RequestKind::Cancel);
     good.asked(Asked::Cancel, number, Outcome::Acknowledged(id(number).to_string()));
     good.records.taken.at = good.now;
 }
@@ -87,14 +88,50 @@ fn a_pause_is_no_stall() {
 }
 
 #[test]
-fn the_queue_before_the_first_claim_is_no_stall() {
-    let mut good = Good::new();
-    let number = CANCELLED + 1;
-    good.starts(number);
-    good.now += 30 * S;
-    good.event(number, EventKind::Claimed, Some(SURVIVOR.0));
-    ends(&mut good, number);
-    assert_eq!(broken(good), [""; 0]);
+fn the_queue_before_the_first_claim_is_no_stall_for_half_a_minute() {
+    for (waited, expected) in [(29, vec![]), (31, vec!["stall"])] {
+        let mut good = Good::new();
+        let number = CANCELLED + 1;
+        good.starts(number);
+        good.now += waited * S;
+        good.event(number, EventKind::Claimed, Some(SURVIVOR.0));
+        ends(&mut good, number);
+        assert_eq!(broken(good), expected);
+    }
+}
+
+#[test]
+fn a_run_that_nobody_ever_claims_stalls() {
+    for (cancelled, expected) in [(true, vec!["stall"]), (false, vec!["ended", "stall"])] {
+        let mut good = Good::new();
+        let number = CANCELLED + 1;
+        good.starts(number);
+        good.now += 31 * S;
+        if cancelled {
+            ends(&mut good, number);
+            good.records.events.last_mut().unwrap().worker_id = None;
+        }
+        good.records.taken.at = good.now;
+        assert_eq!(broken(good), expected);
+    }
+}
+
+#[test]
+fn a_parking_for_longer_than_anything_asks_for_is_found() {
+    for (parked, expected) in [(4, vec![]), (6, vec!["stall"])] {
+        let mut good = Good::new();
+        let number = CANCELLED + 1;
+        good.starts(number);
+        good.event(number, EventKind::Claimed, Some(SURVIVOR.0));
+        let due = good.now + parked * S;
+        let event = good.event(number, EventKind::Parked, Some(SURVIVOR.0));
+        (event.until, event.parked_for) = (Some(due), Some("timer".to_owned()));
+        good.now = due;
+        good.event(number, EventKind::Woken, None);
+        good.event(number, EventKind::Claimed, Some(SURVIVOR.0));
+        ends(&mut good, number);
+        assert_eq!(broken(good), expected);
+    }
 }
 
 #[test]
@@ -125,6 +162,18 @@ fn a_run_that_nobody_takes_up_again_stalls_to_the_end() {
 }
 
 #[test]
+fn a_driver_that_broke_is_found() {
+    let mut good = Good::new();
+    let number = CANCELLED + 1;
+    good.starts(number);
+    good.event(number, EventKind::Claimed, Some(SURVIVOR.0));
+    good.event(number, EventKind::Released, Some(SURVIVOR.0)).why = Some("driver_broke".to_owned());
+    ends(&mut good, number);
+    good.records.events.last_mut().unwrap().worker_id = None;
+    assert_eq!(broken(good), ["workers"]);
+}
+
+#[test]
 fn a_worker_that_ended_by_itself_is_found() {
     let mut good = Good::new();
     good.did(Deed::WorkerEnded, Some(SURVIVOR.1));
@@ -133,8 +182,13 @@ fn a_worker_that_ended_by_itself_is_found() {
 
 /// So many runs lose their worker, and are claimed again after so long.
 fn losses(good: &mut Good, count: u64, after: Micros) {
+    losses_from(good, CANCELLED + 1, (count, after));
+}
+
+/// The same by another death.
+fn losses_from(good: &mut Good, first: u64, (count, after): (u64, Micros)) {
     good.records.nemesis.retain(|record| record.deed != Deed::Quiet);
-    let numbers: Vec<u64> = (CANCELLED + 1..=CANCELLED + count).collect();
+    let numbers: Vec<u64> = (first..first + count).collect();
     for number in &numbers {
         good.starts(*number);
         good.event(*number, EventKind::Claimed, Some(VICTIM.0));
@@ -155,12 +209,31 @@ fn losses(good: &mut Good, count: u64, after: Micros) {
 
 #[test]
 fn a_slow_pick_up_is_found() {
+    let two_deaths = |after| {
+        let mut good = Good::new();
+        losses(&mut good, 75, after);
+        losses_from(&mut good, CANCELLED + 1000, (75, after));
+        broken(good)
+    };
+    assert_eq!(two_deaths(5 * S), ["pick_up"]);
+    assert_eq!(two_deaths(3 * S), [""; 0]);
+}
+
+#[test]
+fn a_pick_up_is_promised_where_there_are_healthy_workers() {
+    let mut good = Good::new();
+    good.did(Deed::WorkerStopped, Some(IDLE));
+    losses(&mut good, 75, 5 * S);
+    losses_from(&mut good, CANCELLED + 1000, (75, 5 * S));
+    assert_eq!(PickUp::of(&history(good.clone())).count(), 151);
+    assert_eq!(broken(good), [""; 0]);
+}
+
+#[test]
+fn what_one_death_made_late_is_an_accident() {
     let mut good = Good::new();
     losses(&mut good, 150, 5 * S);
-    assert_eq!(broken(good), ["pick_up"]);
-
-    let mut good = Good::new();
-    losses(&mut good, 150, 3 * S);
+    losses_from(&mut good, CANCELLED + 1000, (150, 3 * S));
     assert_eq!(broken(good), [""; 0]);
 }
 
@@ -209,9 +282,27 @@ fn a_run_that_must_wait_is_no_slow_pick_up() {
 }
 
 #[test]
-fn what_is_left_to_the_last_worker_is_no_slow_pick_up() {
+fn a_drained_worker_loses_nothing() {
     let mut good = Good::new();
     losses(&mut good, 150, 5 * S);
+    good.records.nemesis.iter_mut().for_each(|record| {
+        if record.deed == Deed::WorkerKilled {
+            record.deed = Deed::WorkerDrained;
+        }
+    });
+    good.records.events.iter_mut().for_each(|event| {
+        if event.kind == EventKind::Reclaimed {
+            event.kind = EventKind::Released;
+        }
+    });
+    assert_eq!(PickUp::of(&history(good)).count(), 0);
+}
+
+#[test]
+fn what_is_left_to_the_last_worker_is_no_slow_pick_up() {
+    let mut good = Good::new();
+    losses(&mut good, 75, 5 * S);
+    losses_from(&mut good, CANCELLED + 1000, (75, 5 * S));
     // Nothing but the clearing away of workers lies between their end and the quiet.
     good.records.nemesis.retain(|record| record.deed != Deed::DatabaseCut);
     assert_eq!(broken(good), [""; 0]);

@@ -39,6 +39,7 @@ fn a_minute_holds_every_kind_of_fault() {
             "seed {seed}"
         );
         assert!(count(&steps, |fault| *fault == Fault::KillApi) >= 1, "seed {seed}");
+        assert!(count(&steps, |fault| *fault == Fault::Drain) >= 1, "seed {seed}");
     }
 }
 
@@ -53,6 +54,7 @@ fn ten_minutes_hold_as_many_as_are_needed() {
     assert!(count(&steps, |fault| matches!(fault, Fault::KillPostgres { .. })) >= 20);
     assert!(count(&steps, |fault| *fault == Fault::Kill) >= 80);
     assert!(count(&steps, |fault| *fault == Fault::CutTools) >= 40);
+    assert!(count(&steps, |fault| *fault == Fault::Drain) >= 40);
 }
 
 #[test]

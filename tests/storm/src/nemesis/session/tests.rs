@@ -61,8 +61,8 @@ impl Stage {
     }
 }
 
-const YES: &[u8] = b"\0\x01\0\0\0\x01\x01";
-const NO: &[u8] = b"\0\x01\0\0\0\x01\0";
+const YES: &[u8] = b"\0\x02\0\0\0\x01r\0\0\0\x01\x01";
+const NO: &[u8] = b"\0\x02\0\0\0\x01r\0\0\0\x01\0";
 const CLAIM: &str = "insert … 'run.claimed' …";
 const RECORD: &str = "insert into longhaul.step (run_id";
 
@@ -105,6 +105,21 @@ fn a_record_that_was_refused_is_no_commit() {
     let mut stage = Stage::prepared(RECORD).armed(Window::RecordUnanswered);
     assert!(matches!(stage.executed("s1", &[NO]), Downward::Deliver));
     assert!(matches!(stage.executed("s1", &[YES]), Downward::Strike(_)));
+}
+
+#[test]
+fn a_record_that_parks_or_ends_a_run_is_known_by_its_parameters() {
+    for (window, kind) in [
+        (Window::ParkUnanswered, "run.parked"),
+        (Window::FinishUnanswered, "run.succeeded"),
+    ] {
+        let mut stage = Stage::prepared(RECORD).armed(window);
+        assert!(matches!(stage.executed("s1", &[YES]), Downward::Deliver));
+        stage.worker(b'B', format!("\0s1\0\0\0\0\x01\0\0\0\x0d{kind}").as_bytes());
+        stage.worker(b'S', b"");
+        stage.server(b'D', YES);
+        assert!(matches!(stage.server(b'Z', b"I"), Downward::Strike(_)));
+    }
 }
 
 #[test]

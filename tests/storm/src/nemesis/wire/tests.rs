@@ -26,13 +26,14 @@ fn what_is_not_the_protocol_is_refused() {
 }
 
 #[test]
-fn the_first_parameter_and_the_first_column_are_found() {
+fn the_first_parameter_and_the_second_column_are_found() {
     let bind = b"portal\0name\0\0\x01\0\x01\0\x02\0\0\0\x02hi\0\0\0\x01x\0\0";
     assert_eq!(first_parameter(bind), Some(&b"hi"[..]));
     assert_eq!(first_parameter(b"\0\0\0\0\0\0"), None);
+    assert_eq!(second_column(b"\0\x02\0\0\0\x02hi\0\0\0\x01\x01"), Some(&b"\x01"[..]));
     assert_eq!(
-        first_column(b"\0\x02\0\0\0\x01\x01\xff\xff\xff\xff"),
+        second_column(b"\0\x02\xff\xff\xff\xff\0\0\0\x01\x01"),
         Some(&b"\x01"[..])
     );
-    assert_eq!(first_column(b"\0\x01\xff\xff\xff\xff"), None);
+    assert_eq!(second_column(b"\0\x01\0\0\0\x01\x01"), None);
 }

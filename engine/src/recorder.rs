@@ -1,0 +1,172 @@
+//! Group commit: the transitions of all runs that a worker drives, many in one statement and one commit.
+//!
+//! While a batch is on its way the next one gathers, so batches grow with the load, and nobody waits for company: a
+//! transition that finds a writer free leaves at once. Each stands or falls by its own fence; one that the database
+//! cannot take is found by halving its batch. Numbers no events and retries nothing: that is its callers' part. Start at
+//! [`Recorder::write`].
+
+use crate::{Connect, Engine, EngineError, Recorded, Transition};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+/// Batches on their way at once. A second one leaves while the first is being committed; more would only be smaller.
+const WRITERS: u32 = 2;
+/// Transitions waiting to be gathered. Beyond that drivers wait, and start nothing.
+const WAITING_MAX: usize = 1024;
+/// Rows of one batch. performance.md measures no gain beyond a few hundred.
+const ROWS_MAX: usize = 500;
+/// Payload of one batch, so that no statement takes long.
+const BYTES_MAX: usize = 1024 * 1024;
+/// Runs recorded by a statement of their own at once, since somebody else has their rows.
+const LONE_MAX: usize = 4;
+
+/// What became of a transition.
+#[derive(Debug)]
+pub enum Answer {
+    /// The database has spoken.
+    Recorded(Recorded),
+    /// Nobody knows whether it was written: the connection was lost, or the database is away.
+    Unknown(String),
+    /// It cannot be written, now or later.
+    Impossible(EngineError),
+}
+
+/// Gathers and writes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    offers: mpsc::Sender<Offer>,
+    _gathering: Arc<Gathering>,
+}
+
+/// The task that gathers; ends with the last recorder.
+#[derive(Debug)]
+struct Gathering(AbortHandle);
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Offer {
+    transition: Arc<Transition>,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Recorder {
+    /// Starts gathering. Batches have connections of their own; a run that must wait for somebody else's lock uses one of
+    /// `engine`.
+    ///
+    /// # Errors
+    /// As those of [`Engine::connect`].
+    pub async fn start(connect: &Connect, engine: Engine) -> Result<Self, EngineError> {
+        let batches = Connect {
+            connections_max: WRITERS,
+            // A batch on a dead connection is found out and sent again: asking first would cost each one a round trip.
+            tested: false,
+            ..connect.clone()
+        };
+        let (offers, waiting) = mpsc::channel(WAITING_MAX);
+        let desk = Desk {
+            batches: Engine::connect(&batches).await?,
+            lone: engine,
+            lone_permits: Semaphore::new(LONE_MAX),
+        };
+        let gathering = tokio::spawn(gather(waiting, Arc::new(desk)));
+        Ok(Self {
+            offers,
+            _gathering: Arc::new(Gathering(gathering.abort_handle())),
+        })
+    }
+
+    /// Writes it with whatever else is there to be written.
+    pub async fn write(&self, transition: Arc<Transition>) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let gone = || Answer::Unknown("the recorder is gone".to_owned());
+        if self.offers.send(Offer { transition, answer }).await.is_err() {
+            return gone();
+        }
+        answered.await.unwrap_or_else(|_| gone())
+    }
+}
+
+async fn gather(mut waiting: mpsc::Receiver<Offer>, desk: Arc<Desk>) {
+    let writers = Arc::new(Semaphore::new(WRITERS as usize));
+    while let Some(first) = waiting.recv().await {
+        // What comes while all writers are busy is gathered.
+        let Ok(writer) = Arc::clone(&writers).acquire_owned().await else {
+            return;
+        };
+        let (mut rows, mut bytes) = (first.transition.rows(), first.transition.bytes());
+        let mut batch = vec![first];
+        while rows < ROWS_MAX
+            && bytes < BYTES_MAX
+            && let Ok(next) = waiting.try_recv()
+        {
+            rows += next.transition.rows();
+            bytes += next.transition.bytes();
+            batch.push(next);
+        }
+        tokio::spawn(Arc::clone(&desk).write(batch, writer));
+    }
+}
+
+/// What writers share.
+#[derive(Debug)]
+struct Desk {
+    batches: Engine,
+    lone: Engine,
+    lone_permits: Semaphore,
+}
+
+impl Desk {
+    async fn write(self: Arc<Self>, batch: Vec<Offer>, _writer: OwnedSemaphorePermit) {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            let transitions: Vec<&Transition> = part.iter().map(|offer| offer.transition.as_ref()).collect();
+            match self.batches.record_batch(&transitions).await {
+                Ok(recorded) => {
+                    for (offer, recorded) in part.into_iter().zip(recorded) {
+                        self.pass_on(offer, recorded);
+                    }
+                }
+                Err(error) if error.is_transient() => {
+                    let error = error.to_string();
+                    for offer in part {
+                        let _ = offer.answer.send(Answer::Unknown(error.clone()));
+                    }
+                }
+                Err(error) => {
+                    let rest = part.split_off(part.len() / 2);
+                    if part.is_empty() {
+                        if let Some(offer) = rest.into_iter().next() {
+                            let _ = offer.answer.send(Answer::Impossible(error));
+                        }
+                    } else {
+                        parts.extend([rest, part]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One that a batch passed over is either lost, or somebody else has its run's row: a statement of its own waits.
+    fn pass_on(self: &Arc<Self>, offer: Offer, recorded: Option<Recorded>) {
+        if let Some(recorded) = recorded {
+            let _ = offer.answer.send(Answer::Recorded(recorded));
+            return;
+        }
+        let desk = Arc::clone(self);
+        tokio::spawn(async move {
+            let _permit = desk.lone_permits.acquire().await;
+            let answer = match desk.lone.record_alone(&offer.transition).await {
+                Ok(recorded) => Answer::Recorded(recorded),
+                Err(error) if error.is_transient() => Answer::Unknown(error.to_string()),
+                Err(error) => Answer::Impossible(error),
+            };
+            let _ = offer.answer.send(answer);
+        });
+    }
+}

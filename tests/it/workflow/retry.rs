@@ -1,0 +1,110 @@
+//! When a step is tried again, and what is recorded by then.
+
+use super::{Order, Outside, start, world};
+use serde_json::json;
+use std::time::Duration;
+use worker::{Builder, Context, FunctionError, Retry, WorkflowError};
+
+/// A step that fails at first, having done nothing, and then waits until it is let go. It is tried again at once.
+fn hasty(outside: &Outside, effect: agent::Effect) -> impl FnOnce(Builder) -> Builder + use<> {
+    let outside = outside.clone();
+    let at_once = Retry {
+        initial: Duration::ZERO,
+        cap: Duration::ZERO,
+        ..Retry::default()
+    };
+    move |builder| {
+        builder.workflow("hasty", move |ctx: Context, order: Order| {
+            let outside = outside.clone();
+            async move {
+                let pay = ctx.step("pay", order, move |call, _| {
+                    outside.note("pay", &call);
+                    let outside = outside.clone();
+                    async move {
+                        if call.attempt == 1 {
+                            return Err(FunctionError::transient("not now").not_applied());
+                        }
+                        outside.opened().await;
+                        Ok(())
+                    }
+                });
+                pay.effect(effect).retry(at_once).await.map_err(WorkflowError::from)
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_retry_without_a_pause_has_its_intent_recorded_before_it_is_made() {
+    for effect in [agent::Effect::Idempotent, agent::Effect::AtMostOnce] {
+        let world = world().await;
+        let outside = Outside::default();
+        let run = start(&world, "hasty").await;
+        let worker = world.worker_with(world.config("worker A"), hasty(&outside, effect));
+
+        outside.made(2).await;
+
+        let row = "select jsonb_build_array(state, attempt) from longhaul.step where run_id = $1";
+        assert_eq!(world.sql(row, run).await, json!(["running", 2]), "{effect:?}");
+        outside.open();
+        assert_eq!(world.settled(run).await.state, "succeeded");
+        world.events(run).await;
+        worker.drain().await;
+    }
+}
+
+/// A step whose first call never answers, whose second one fails, and whose third one waits until it is let go.
+fn clumsy(outside: &Outside) -> impl FnOnce(Builder) -> Builder + use<> {
+    let outside = outside.clone();
+    move |builder| {
+        builder.workflow("clumsy", move |ctx: Context, order: Order| {
+            let outside = outside.clone();
+            async move {
+                let pay = ctx.step("pay", order, move |call, _| {
+                    outside.note("pay", &call);
+                    let outside = outside.clone();
+                    async move {
+                        match outside.names().len() {
+                            1 => std::future::pending().await,
+                            2 => Err(FunctionError::transient("not now")),
+                            _ => {
+                                outside.opened().await;
+                                Ok(())
+                            }
+                        }
+                    }
+                });
+                pay.idempotent().await.map_err(WorkflowError::from)
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_first_failure_is_a_result_and_wipes_out_the_crashes_before_it() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "clumsy").await;
+    let mut config = world.config("worker A");
+    config.lease = Duration::from_millis(600);
+    let worker = world.worker_with(config.clone(), clumsy(&outside));
+    outside.made(1).await;
+    worker.vanish();
+    config.name = "worker B".to_owned();
+    let worker = world.worker_with(config, clumsy(&outside));
+
+    outside.made(3).await;
+
+    let crashes = "
+        select jsonb_build_array(crashes, (
+            select count(*)
+            from longhaul.event
+            where event.run_id = run.id
+              and event.kind = 'run.reclaimed'))
+        from longhaul.run
+        where id = $1";
+    assert_eq!(world.sql(crashes, run).await, json!([0, 1]));
+    outside.open();
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    worker.drain().await;
+}

@@ -1,0 +1,102 @@
+//! Workflows that are cancelled, run out of time, or leave something behind.
+
+use super::{Outside, charging, held, start, steps, world};
+use engine::StartRun;
+use serde_json::json;
+use std::time::Duration;
+use worker::{Context, FunctionError, Retry, WorkflowError};
+
+#[tokio::test]
+async fn a_cancelled_workflow_records_what_is_out_and_starts_nothing_more() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "held").await;
+    let worker = world.worker_with(world.config("worker A"), held(&outside, agent::Effect::AtMostOnce));
+    outside.made(1).await;
+
+    world.engine.cancel_run(run, None, None).await.unwrap();
+    outside.open();
+
+    assert_eq!(world.settled(run).await.state, "cancelled");
+    assert_eq!(steps(&world, run).await, json!({"pay#1": "succeeded"}));
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_step_that_was_out_when_its_run_was_taken_back_is_unknown_after_a_cancel() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "held").await;
+    let mut config = world.config("worker A");
+    config.lease = Duration::from_millis(600);
+    let worker = world.worker_with(config.clone(), held(&outside, agent::Effect::AtMostOnce));
+    outside.made(1).await;
+    worker.vanish();
+    world.engine.cancel_run(run, None, None).await.unwrap();
+    config.name = "worker B".to_owned();
+    let worker = world.worker_with(config, held(&outside, agent::Effect::AtMostOnce));
+
+    assert_eq!(world.settled(run).await.state, "cancelled");
+    assert_eq!(steps(&world, run).await, json!({"pay#1": "unknown"}));
+    assert_eq!(outside.names().len(), 1);
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_workflow_ends_when_its_time_is_over() {
+    let world = world().await;
+    let pool = world.database.pool().await;
+    let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select now()").fetch_one(&pool).await.unwrap();
+    let start = StartRun {
+        deadline_at: Some(now + chrono::TimeDelta::milliseconds(1500)),
+        ..StartRun::workflow("charging", json!({"id": "ORD-1"}).to_string())
+    };
+    let run = world.engine.start_run(&start).await.unwrap().run;
+    let worker = world.worker_with(world.config("worker A"), charging(5));
+
+    let ended = world.settled(run).await;
+
+    assert_eq!(ended.state, "failed");
+    assert!(ended.error.unwrap().contains("deadline_exceeded"));
+    assert_eq!(
+        steps(&world, run).await,
+        json!({"charge#1": "succeeded", "sleep#1": "cancelled"})
+    );
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_step_that_the_workflow_gave_up_has_an_end_when_the_run_has() {
+    let world = world().await;
+    let run = start(&world, "hasty").await;
+    let worker =
+        world.worker_with(world.config("worker A"), |builder| {
+            builder.workflow("hasty", |ctx: Context, _: super::Order| async move {
+            let patient = Retry {
+                initial: Duration::from_secs(60),
+                cap: Duration::from_secs(60),
+                ..Retry::default()
+            };
+            let refused = ctx
+                .step("slow", (), |_, ()| async { Err::<(), _>(FunctionError::transient("later").not_applied()) })
+                .retry(patient);
+            tokio::select! {
+                _ = refused => Ok("slow"),
+                slept = ctx.sleep(Duration::from_millis(300)) => slept.map(|()| "hasty").map_err(WorkflowError::from),
+            }
+        })
+        });
+    let ended = world.settled(run).await;
+    assert_eq!(
+        (ended.state.as_str(), ended.result.as_deref()),
+        ("succeeded", Some(r#""hasty""#))
+    );
+    assert_eq!(
+        steps(&world, run).await,
+        json!({"slow#1": "cancelled", "sleep#1": "succeeded"})
+    );
+    world.events(run).await;
+    worker.drain().await;
+}

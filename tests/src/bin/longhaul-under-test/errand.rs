@@ -1,0 +1,85 @@
+//! A workflow that does what its input says and leaves a line in a file for each time that it did, for tests of crashes.
+
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+use worker::{Context, FunctionError, StepCall, StepFailed, WorkflowError};
+
+/// Between two looks at the gate.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+#[derive(Deserialize)]
+pub(crate) struct Errand {
+    /// The file that each call leaves a line in: its key.
+    ledger: String,
+    /// One after the other; the calls of one at the same time.
+    turns: Vec<Vec<Call>>,
+    /// How long it sleeps between two turns.
+    #[serde(default)]
+    nap_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    name: String,
+    effect: String,
+    /// The step answers only once this file is there.
+    gate: Option<String>,
+    /// It does not answer at all.
+    #[serde(default)]
+    panics: bool,
+}
+
+/// What a step is asked with.
+#[derive(Clone, Serialize)]
+struct Noted {
+    ledger: String,
+    gate: Option<String>,
+    panics: bool,
+}
+
+/// The output is how many steps were done.
+pub(crate) async fn errand(ctx: Context, errand: Errand) -> Result<usize, WorkflowError> {
+    let mut done = 0;
+    for (number, calls) in errand.turns.into_iter().enumerate() {
+        if number > 0 && errand.nap_ms > 0 {
+            ctx.sleep(Duration::from_millis(errand.nap_ms)).await?;
+        }
+        let calls = calls.into_iter().map(|call| (errand.ledger.clone(), call));
+        let noted: Result<Vec<()>, StepFailed> = ctx.parallel("turn", calls, step).await.into_iter().collect();
+        done += noted?.len();
+    }
+    Ok(done)
+}
+
+async fn step(ctx: Context, (ledger, call): (String, Call)) -> Result<(), StepFailed> {
+    let effect = match call.effect.as_str() {
+        "read_only" => agent::Effect::ReadOnly,
+        "idempotent" => agent::Effect::Idempotent,
+        _ => agent::Effect::AtMostOnce,
+    };
+    let noted = Noted {
+        ledger,
+        gate: call.gate,
+        panics: call.panics,
+    };
+    ctx.step(&call.name, noted, note).effect(effect).await
+}
+
+/// Appends the line in one write, so that none is torn by a kill.
+async fn note(call: StepCall, noted: Noted) -> Result<(), FunctionError> {
+    let appended = || -> std::io::Result<()> {
+        let mut file = std::fs::File::options().create(true).append(true).open(&noted.ledger)?;
+        file.write_all(format!("{}\n", call.key).as_bytes())
+    };
+    appended().map_err(|error| FunctionError::permanent(error.to_string()))?;
+    #[expect(clippy::panic, reason = "a step that panics is what the test wants to see")]
+    if noted.panics {
+        panic!("the errand wants a panic");
+    }
+    while noted.gate.as_ref().is_some_and(|gate| !Path::new(gate).exists()) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! A workflow, acted out: its function is run from its beginning, what it asks for is read from the journal or done, and
+//! what is done is recorded before anything depends on it.
+//!
+//! Results are answered before they are committed, so that they can travel with what the workflow asks for next; but no
+//! step is started, and nothing is parked or ended, before all earlier results are committed. Start at [`Driver::run`].
+
+mod asked;
+mod attempt;
+mod stop;
+
+use super::{Held, MOMENT, Shared};
+use crate::lease::{DatabaseClock, Lease};
+use crate::scribe::{Draft, Scribe, Written};
+use crate::workflow::{Context, Run, RunSide, StepAsk, TimerAsk, WorkflowError};
+use agent::{ErrorClass, StepError};
+use attempt::InFlight;
+use chrono::{DateTime, Utc};
+use engine::query::TaskRow;
+use engine::transition::Control;
+use engine::{Ending, EngineError, Fence, Park};
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Whether the driver goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    Done,
+}
+
+/// The workflow's own future. Its panics are caught.
+type Running = Pin<Box<dyn Future<Output = Result<Result<String, WorkflowError>, Panicked>> + Send>>;
+type Panicked = Box<dyn std::any::Any + Send>;
+
+pub(super) async fn drive(shared: Arc<Shared>, held: Held) -> Result<(), EngineError> {
+    let Some(workflow) = shared.workflows.get(&held.claimed.kind).map(Arc::clone) else {
+        let kind = &held.claimed.kind;
+        return Err(EngineError::Unreadable(format!("this worker has no workflow {kind}")));
+    };
+    let input = held.claimed.input.clone();
+    Driver::take_up(shared, held).await?.run(&workflow, input).await
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    clock: DatabaseClock,
+    lease: Lease,
+    scribe: Scribe,
+    /// What was last known of cancels, pauses and wake-ups.
+    known: Control,
+    told: watch::Receiver<Control>,
+    drain: CancellationToken,
+    room: CancellationToken,
+    deadline: Option<DateTime<Utc>>,
+    resumed_fence: Fence,
+    side: Arc<RunSide>,
+    /// What the journal holds, by identity, until the workflow asks for it.
+    recorded: HashMap<String, TaskRow>,
+    /// The number of the next new step.
+    next_seq: i32,
+    /// What was asked for and is not answered, in the order of asking.
+    open: BTreeMap<u64, Open>,
+    /// Numbers what is asked for.
+    asked: u64,
+    /// Results that are not committed yet.
+    draft: Draft,
+    in_flight: InFlight,
+    /// Why the run cannot go on until a person has looked.
+    stuck: Option<Stuck>,
+}
+
+/// Something that is asked for and has no answer yet.
+struct Open {
+    identity: String,
+    name: String,
+    /// In the database; none for a step that leaves a row only with its result.
+    seq: Option<i32>,
+    what: Asked,
+}
+
+enum Asked {
+    Step(Box<OpenStep>),
+    Timer { due_at: DateTime<Utc>, ask: TimerAsk },
+}
+
+struct OpenStep {
+    ask: StepAsk,
+    key: String,
+    attempt: u32,
+    attempts_max: u32,
+    maybe_applied: bool,
+    budget_from: DateTime<Utc>,
+    fresh_budget: bool,
+    replaces: Option<i32>,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The next attempt starts as soon as all earlier results, and its own intent where it needs one, are committed.
+    Ready,
+    /// An attempt is out.
+    Out,
+    /// To be tried again.
+    Waiting { due_at: DateTime<Utc> },
+    /// Nobody can vouch for what happened.
+    Unknown,
+}
+
+/// Why a run waits for a person.
+struct Stuck {
+    reason: &'static str,
+    detail: Value,
+}
+
+impl Driver {
+    async fn run(mut self, workflow: &Arc<Run>, input: String) -> Result<(), EngineError> {
+        let running = workflow(Context::new(Arc::clone(&self.side)), input);
+        let mut running: Running = Box::pin(AssertUnwindSafe(running).catch_unwind());
+        loop {
+            if let Some(stop) = self.stop() {
+                drop(running);
+                return self.wind_down(stop).await;
+            }
+            self.ripen();
+            if let Poll::Ready(ended) = futures_util::poll!(running.as_mut()) {
+                return self.end(ended).await;
+            }
+            self.take_asks();
+            if self.has_work() {
+                if self.work().await? == Flow::Done {
+                    return Ok(());
+                }
+                continue;
+            }
+            if let Some(park) = self.rest()
+                && self.park(park).await? == Flow::Done
+            {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                ended = running.as_mut() => return self.end(ended).await,
+                () = self.something() => {}
+            }
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Something that may change what is to be done.
+    async fn something(&mut self) {
+        let pause = self
+            .next_due()
+            .map(|due| (due - self.clock.now()).to_std().unwrap_or_default());
+        let finished = tokio::select! {
+            biased;
+            () = self.lease.lost.cancelled() => None,
+            Some(finished) = self.in_flight.next() => Some(finished),
+            () = self.side.asked.notified() => None,
+            Ok(()) = self.told.changed() => None,
+            () = self.drain.cancelled() => None,
+            () = self.room.cancelled() => None,
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => None,
+        };
+        if let Some(finished) = finished {
+            self.take_finished(finished);
+        }
+    }
+
+    /// When the next timer, retry or the run's deadline falls due.
+    fn next_due(&self) -> Option<DateTime<Utc>> {
+        let waits = self.open.values().filter_map(Open::due_at);
+        waits.chain(self.deadline).min()
+    }
+
+    /// What is to be parked for, where nothing is under way and nothing will be soon.
+    fn rest(&self) -> Option<(&'static str, &'static str, Option<DateTime<Utc>>)> {
+        if !self.in_flight.is_empty() {
+            return None;
+        }
+        if let Some(stuck) = &self.stuck {
+            return Some(("approval", stuck.reason, None));
+        }
+        let due = self.open.values().filter_map(Open::due_at).min()?;
+        (due - self.now() > MOMENT).then_some(("timer", "timer", Some(due)))
+    }
+
+    async fn park(
+        &mut self,
+        (waiting_for, reason, until): (&'static str, &'static str, Option<DateTime<Utc>>),
+    ) -> Result<Flow, EngineError> {
+        let park = Park {
+            event_seq: self.scribe.event_seq,
+            wakes: self.known.wakes,
+            waiting_for,
+            reason,
+            until: until
+                .into_iter()
+                .chain(self.deadline.filter(|deadline| *deadline > self.now()))
+                .min(),
+            detail: self.stuck.as_ref().map(|stuck| stuck.detail.clone()),
+        };
+        let written = self.scribe.park(&park).await?;
+        if matches!(written, Written::Now(_)) {
+            info!(waiting_for, reason, "run {} is parked", self.scribe.claim.run);
+        }
+        Ok(self.rested(&written))
+    }
+
+    /// Whether the run is out of hand. It is not where a transition found it changed: woken or cancelled.
+    fn rested(&mut self, written: &Written) -> Flow {
+        match written {
+            Written::Now(_) | Written::ClaimLost => Flow::Done,
+            Written::Refused(control) => {
+                self.known = *control;
+                Flow::GoOn
+            }
+        }
+    }
+
+    /// The workflow has returned. What it started and did not wait for is waited for.
+    async fn end(mut self, ended: Result<Result<String, WorkflowError>, Panicked>) -> Result<(), EngineError> {
+        let ending = match ended {
+            Ok(Ok(output)) => Ending::Succeeded(output),
+            Ok(Err(error)) => Ending::Failed(json!(error.into_inner()).to_string()),
+            Err(_) => Ending::Failed(json!(panicked()).to_string()),
+        };
+        while let Some(finished) = self.in_flight.next().await {
+            self.take_finished(finished);
+        }
+        // What the workflow gave up, or did not ask for again.
+        if self.stuck.is_none()
+            && let Some(doubt) = self.end_open("given_up")
+        {
+            self.doubt(doubt, "a step that the workflow did not wait for");
+        }
+        if self.stuck.is_some() {
+            return self.settle_then_stop().await;
+        }
+        let draft = std::mem::take(&mut self.draft);
+        let how = ending.state();
+        match self.scribe.finish_with(draft.clone(), ending).await? {
+            Written::Now(_) => info!("run {} {how}", self.scribe.claim.run),
+            Written::ClaimLost => warn!(
+                "the claim of run {} is lost, its work is dropped",
+                self.scribe.claim.run
+            ),
+            Written::Refused(control) => {
+                // A cancel came first: results are still recorded.
+                self.known = control;
+                self.draft = draft;
+                return self.settle_then_stop().await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    fn due_at(&self) -> Option<DateTime<Utc>> {
+        match &self.what {
+            Asked::Timer { due_at, .. } => Some(*due_at),
+            Asked::Step(step) => match step.phase {
+                Phase::Waiting { due_at } => Some(due_at),
+                Phase::Ready | Phase::Out | Phase::Unknown => None,
+            },
+        }
+    }
+}
+
+/// The panic's own message goes to the worker's standard error by way of its panic hook.
+fn panicked() -> StepError {
+    StepError::new(
+        ErrorClass::Permanent,
+        "panicked",
+        "the workflow panicked; its message is on the worker's standard error",
+    )
+}

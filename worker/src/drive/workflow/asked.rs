@@ -1,0 +1,305 @@
+//! What a workflow asks for: found in the journal, or taken on.
+
+use super::{Asked, Driver, Open, OpenStep, Phase, Stuck};
+use crate::drive::workflow::attempt::InFlight;
+use crate::drive::{Held, Shared};
+use crate::scribe::{Draft, Scribe};
+use crate::workflow::{Ask, RunSide, StepAsk, StepFailed, TimerAsk, Until, Wanted};
+use agent::effect::UnknownReason;
+use agent::{Effect, ErrorClass, StepError};
+use chrono::{DateTime, TimeDelta, Utc};
+use engine::query::TaskRow;
+use engine::{EngineError, Place, StepBegin, payload};
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+impl Driver {
+    /// Takes a claimed run up: its journal, read once.
+    pub(super) async fn take_up(shared: Arc<Shared>, held: Held) -> Result<Self, EngineError> {
+        let Held {
+            claimed,
+            clock,
+            lease,
+            control,
+            drain,
+            room,
+            suspicion,
+        } = held;
+        let scribe = Scribe {
+            shared: Arc::clone(&shared),
+            claim: claimed.claim,
+            event_seq: claimed.event_seq,
+            crashed_before: claimed.crashes > 0,
+            suspicion,
+            lost: lease.lost.clone(),
+        };
+        let rows = scribe.until_answered(|| shared.engine.tasks(claimed.claim.run)).await?;
+        let next_seq = rows.last().map_or(1, |row| row.seq + 1);
+        // The last of an identity counts: a step that failed its run goes on as a new one after a resume.
+        let recorded: HashMap<String, TaskRow> = rows.into_iter().map(|row| (row.identity.clone(), row)).collect();
+        let known = *control.borrow();
+        Ok(Self {
+            shared,
+            clock,
+            lease,
+            scribe,
+            known,
+            told: control,
+            drain,
+            room,
+            deadline: claimed.deadline_at,
+            resumed_fence: claimed.resumed_fence,
+            side: RunSide::new(claimed.claim.run),
+            recorded,
+            next_seq,
+            open: BTreeMap::new(),
+            asked: 0,
+            draft: Draft::default(),
+            in_flight: InFlight::default(),
+            stuck: None,
+        })
+    }
+
+    pub(super) fn take_asks(&mut self) {
+        for ask in self.side.take() {
+            let Ask { identity, name, wanted } = ask;
+            let row = self.recorded.remove(&identity);
+            match wanted {
+                Wanted::Step(ask) => self.take_step((identity, name), ask, row),
+                Wanted::Timer(ask) => self.take_timer((identity, name), ask, row),
+                Wanted::Now(answer) => self.take_now((identity, name), answer, row),
+            }
+        }
+    }
+
+    fn take_step(&mut self, (identity, name): (String, String), ask: StepAsk, row: Option<TaskRow>) {
+        let mut step = OpenStep {
+            key: format!("{}-{identity}", self.scribe.claim.run),
+            attempt: 0,
+            attempts_max: ask.retry.attempts_max.max(1),
+            maybe_applied: false,
+            budget_from: self.now(),
+            fresh_budget: false,
+            replaces: None,
+            phase: Phase::Ready,
+            ask,
+        };
+        let mut seq = None;
+        let mut was_out = false;
+        if let Some(row) = row {
+            if row.kind != "task" || row.request_digest != payload::digest(&step.ask.input) {
+                self.input_changed(&identity, &row, &step.ask.input);
+                return;
+            }
+            let resumed = row.fence <= self.resumed_fence;
+            match row.state.as_str() {
+                "succeeded" => {
+                    let _ = step
+                        .ask
+                        .answer
+                        .send(Ok(row.result.unwrap_or_else(|| "null".to_owned())));
+                    return;
+                }
+                // What failed its run is done anew, under a new key: it is certain that nothing was done.
+                "failed" if resumed && row.seq + 1 == self.next_seq => {
+                    step.key = format!("{}-{identity}-{}", self.scribe.claim.run, self.next_seq);
+                    step.replaces = Some(row.seq);
+                }
+                "failed" | "cancelled" => {
+                    let _ = step.ask.answer.send(Err(failed(row.error.as_deref())));
+                    return;
+                }
+                state => {
+                    seq = Some(row.seq);
+                    step.key.clone_from(&row.key);
+                    step.attempt = u32::try_from(row.attempt).unwrap_or_default();
+                    step.attempts_max = u32::try_from(row.attempts_max).unwrap_or_default();
+                    step.maybe_applied = row.maybe_applied;
+                    step.budget_from = row.budget_from;
+                    was_out = state == "running";
+                    self.take_over(&mut step, state, (row.due_at, resumed));
+                }
+            }
+        }
+        let is_unknown = step.phase == Phase::Unknown;
+        // What may be repeated is in doubt only once nothing more is tried.
+        let reason = match step.ask.effect {
+            Effect::AtMostOnce => UnknownReason::UnknownOutcome,
+            Effect::ReadOnly | Effect::Idempotent => UnknownReason::RetriesExhausted,
+        };
+        let mut open = Open {
+            identity,
+            name,
+            seq,
+            what: Asked::Step(Box::new(step)),
+        };
+        if is_unknown {
+            if was_out {
+                self.conclude(&mut open, ("unknown", None, Some(&outcome_lost())), None);
+            }
+            self.doubt(reason, &open.identity);
+        }
+        self.take_on(open);
+    }
+
+    /// A step that another holder left without its end.
+    fn take_over(&mut self, step: &mut OpenStep, state: &str, (due_at, resumed): (Option<DateTime<Utc>>, bool)) {
+        let repeatable = step.ask.effect != Effect::AtMostOnce;
+        match state {
+            "waiting" => step.phase = due_at.map_or(Phase::Ready, |due_at| Phase::Waiting { due_at }),
+            // Its worker died, which costs the step none of its attempts.
+            "running" if repeatable => {
+                step.maybe_applied |= step.ask.effect != Effect::ReadOnly;
+                step.attempts_max += 1;
+            }
+            "unknown" if resumed && repeatable => {
+                step.attempts_max = step.attempt + step.ask.retry.attempts_max.max(1);
+                step.fresh_budget = true;
+                step.budget_from = self.now();
+            }
+            _ => {
+                step.maybe_applied = true;
+                step.phase = Phase::Unknown;
+            }
+        }
+    }
+
+    fn take_timer(&mut self, (identity, name): (String, String), ask: TimerAsk, row: Option<TaskRow>) {
+        if let Some(row) = row {
+            if row.kind != "timer" {
+                self.input_changed(&identity, &row, "a timer");
+                return;
+            }
+            if let ("waiting", Some(due_at)) = (row.state.as_str(), row.due_at) {
+                self.take_on(Open {
+                    identity,
+                    name,
+                    seq: Some(row.seq),
+                    what: Asked::Timer { due_at, ask },
+                });
+            } else {
+                let _ = ask.answer.send(Ok(()));
+            }
+            return;
+        }
+        let due_at = match ask.until {
+            Until::At(instant) => instant,
+            Until::After(duration) => self.now() + TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX),
+        };
+        let seq = self.number();
+        self.draft.begin(StepBegin {
+            state: "waiting",
+            due_at: Some(due_at),
+            kind: "timer",
+            ..self.row(seq, (&identity, &name), "")
+        });
+        self.draft
+            .event("step.started", unsigned(seq), Some(json!({"due_at": due_at})));
+        self.take_on(Open {
+            identity,
+            name,
+            seq: Some(seq),
+            what: Asked::Timer { due_at, ask },
+        });
+    }
+
+    fn take_now(
+        &mut self,
+        (identity, name): (String, String),
+        answer: oneshot::Sender<Result<DateTime<Utc>, StepFailed>>,
+        row: Option<TaskRow>,
+    ) {
+        let told = row
+            .as_ref()
+            .and_then(|row| serde_json::from_str(row.result.as_deref()?).ok());
+        let now = match (told, row) {
+            (Some(told), _) => told,
+            (None, Some(row)) => {
+                self.input_changed(&identity, &row, "the time");
+                return;
+            }
+            (None, None) => {
+                let (now, seq) = (self.now(), self.number());
+                self.draft.begin(StepBegin {
+                    state: "succeeded",
+                    result: Some(json!(now).to_string()),
+                    ..self.row(seq, (&identity, &name), "null")
+                });
+                self.draft.event("step.succeeded", unsigned(seq), None);
+                now
+            }
+        };
+        let _ = answer.send(Ok(now));
+    }
+
+    fn take_on(&mut self, open: Open) {
+        self.asked += 1;
+        self.open.insert(self.asked, open);
+    }
+
+    pub(super) fn number(&mut self) -> i32 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+
+    /// A new step as most of them are.
+    pub(super) fn row(&self, seq: i32, (identity, name): (&str, &str), input: &str) -> StepBegin {
+        StepBegin {
+            seq,
+            place: Place::Identity(identity.to_owned()),
+            kind: "task",
+            name: name.to_owned(),
+            call_id: None,
+            state: "running",
+            effect: Effect::ReadOnly.as_str(),
+            key: format!("{}-{identity}", self.scribe.claim.run),
+            attempt: 1,
+            attempts_max: 1,
+            maybe_applied: false,
+            due_at: None,
+            replaces_seq: None,
+            request_digest: payload::digest(input),
+            request: (!input.is_empty()).then(|| input.to_owned()),
+            result: None,
+            error: None,
+        }
+    }
+
+    /// The code asks for something else than it did: going on would answer it with a stale result.
+    fn input_changed(&mut self, identity: &str, row: &TaskRow, asked: &str) {
+        let detail = json!({
+            "code": "input_changed",
+            "step": identity,
+            "recorded": row.request.as_deref().unwrap_or(&row.kind),
+            "asked": asked,
+        });
+        self.stuck.get_or_insert(Stuck {
+            reason: "input_changed",
+            detail,
+        });
+    }
+}
+
+fn outcome_lost() -> StepError {
+    let message = "the worker that made this step was lost, and nobody knows whether it took effect";
+    StepError::new(ErrorClass::Unknown, "outcome_lost", message)
+}
+
+/// A failure as it was recorded.
+fn failed(error: Option<&str>) -> StepFailed {
+    let recorded = error.and_then(|error| serde_json::from_str(error).ok());
+    StepFailed::new(recorded.unwrap_or_else(|| {
+        StepError::new(
+            ErrorClass::Unknown,
+            "step_failed",
+            "the step failed, and nothing was recorded of why",
+        )
+    }))
+}
+
+pub(super) fn unsigned(seq: i32) -> u32 {
+    u32::try_from(seq).unwrap_or_default()
+}

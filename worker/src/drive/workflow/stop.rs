@@ -1,0 +1,241 @@
+//! Stopping in good order: at a cancel, a pause, a shutdown, the run's deadline, and when the lease is over.
+
+use super::asked::unsigned;
+use super::attempt::change;
+use super::{Asked, Driver, Flow, Phase};
+use agent::effect::UnknownReason;
+use agent::{Effect, ErrorClass, StepError};
+use engine::{Ending, EngineError, Release, StepChange};
+use serde_json::json;
+use tracing::info;
+
+/// Why a driver stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The lease is over: nothing may be started, and what is recorded is somebody else's matter.
+    Lost,
+    /// The run is to end.
+    Cancel,
+    /// The run's time is over.
+    Deadline,
+    /// It is given back.
+    GiveBack(Release),
+}
+
+impl Driver {
+    pub(super) fn stop(&mut self) -> Option<Stop> {
+        let told = *self.told.borrow_and_update();
+        if self.lease.lost.is_cancelled() {
+            Some(Stop::Lost)
+        } else if self.known.cancel_requested || told.cancel_requested {
+            Some(Stop::Cancel)
+        } else if self.deadline.is_some_and(|deadline| deadline <= self.now()) {
+            Some(Stop::Deadline)
+        } else if self.known.paused || told.paused {
+            Some(Stop::GiveBack(Release::Paused))
+        } else if self.drain.is_cancelled() {
+            Some(Stop::GiveBack(Release::Shutdown))
+        } else if self.room.is_cancelled() {
+            Some(Stop::GiveBack(Release::Room))
+        } else {
+            None
+        }
+    }
+
+    /// The workflow's own future is gone; what it started is not.
+    pub(super) async fn wind_down(mut self, stop: Stop) -> Result<(), EngineError> {
+        let grace = match stop {
+            Stop::Lost => {
+                self.in_flight.cut();
+                None
+            }
+            Stop::GiveBack(Release::Shutdown | Release::Room) => Some(self.shared.drain_grace),
+            Stop::GiveBack(Release::Paused | Release::DriverBroke) | Stop::Cancel | Stop::Deadline => None,
+        };
+        self.collect(grace).await;
+        let draft = std::mem::take(&mut self.draft);
+        if self.record(draft).await? == Flow::Done || stop == Stop::Lost {
+            return Ok(());
+        }
+        let why = if self.known.cancel_requested {
+            Stop::Cancel
+        } else {
+            stop
+        };
+        match why {
+            Stop::Cancel => {
+                self.end_open("cancel");
+                self.finish(Ending::Cancelled).await
+            }
+            Stop::Deadline => match self.end_open("deadline") {
+                // A call that may have happened is a person's matter before it is the deadline's.
+                Some(doubt) => self.put_before_a_person(doubt).await,
+                None => {
+                    let message = "the run's time was over before its workflow was";
+                    let error = StepError::new(ErrorClass::Timeout, "deadline_exceeded", message);
+                    self.finish(Ending::Failed(json!(error).to_string())).await
+                }
+            },
+            Stop::GiveBack(release) => self.release(release).await,
+            Stop::Lost => Ok(()),
+        }
+    }
+
+    async fn put_before_a_person(mut self, doubt: UnknownReason) -> Result<(), EngineError> {
+        let draft = std::mem::take(&mut self.draft);
+        if self.record(draft).await? == Flow::Done {
+            return Ok(());
+        }
+        match self.park(("approval", doubt.as_str(), None)).await? {
+            Flow::Done => Ok(()),
+            Flow::GoOn => self.release(Release::Shutdown).await,
+        }
+    }
+
+    /// The workflow has ended, and something keeps its run from ending with it: a doubt, or a cancel.
+    pub(super) async fn settle_then_stop(mut self) -> Result<(), EngineError> {
+        let draft = std::mem::take(&mut self.draft);
+        if self.record(draft).await? == Flow::Done {
+            return Ok(());
+        }
+        loop {
+            if let Some(stop) = self.stop() {
+                return self.wind_down(stop).await;
+            }
+            let Some(park) = self.rest() else {
+                return self.release(Release::Shutdown).await;
+            };
+            if self.park(park).await? == Flow::Done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for what is out; after the grace, what may be repeated is cut.
+    async fn collect(&mut self, grace: Option<std::time::Duration>) {
+        let patience = tokio::time::sleep(grace.unwrap_or_default());
+        tokio::pin!(patience);
+        let mut impatient = grace.is_some();
+        while !self.in_flight.is_empty() {
+            let finished = tokio::select! {
+                biased;
+                finished = self.in_flight.next() => finished,
+                () = self.lease.lost.cancelled(), if !impatient || grace.is_none() => {
+                    self.in_flight.cut();
+                    self.in_flight.next().await
+                }
+                () = &mut patience, if impatient => {
+                    impatient = false;
+                    self.in_flight.cut();
+                    continue;
+                }
+            };
+            if let Some(finished) = finished {
+                self.take_finished(finished);
+            }
+        }
+    }
+
+    async fn release(self, why: Release) -> Result<(), EngineError> {
+        let (engine, claim, last) = (self.shared.engine.clone(), self.scribe.claim, self.scribe.event_seq);
+        let released = self
+            .scribe
+            .until_answered(|| engine.release_run(&claim, last, why))
+            .await?;
+        if released {
+            info!("run {} is given back", claim.run);
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self, ending: Ending) -> Result<(), EngineError> {
+        let draft = std::mem::take(&mut self.draft);
+        let how = ending.state();
+        if matches!(
+            self.scribe.finish_with(draft, ending).await?,
+            crate::scribe::Written::Now(_)
+        ) {
+            info!("run {} {how}", self.scribe.claim.run);
+        }
+        Ok(())
+    }
+
+    /// What has a row and no end gets one: unknown where it may have happened. Why a person must look, if there is such
+    /// a one; what may never be repeated comes first.
+    pub(super) fn end_open(&mut self, why: &str) -> Option<UnknownReason> {
+        let mut doubts = Vec::new();
+        for open in std::mem::take(&mut self.open).into_values() {
+            let Some(seq) = open.seq else { continue };
+            let (changed, doubtful) = match &open.what {
+                Asked::Timer { .. } => (cancelled(seq), false),
+                Asked::Step(step) => {
+                    let doubtful = step.maybe_applied && step.ask.effect != Effect::ReadOnly;
+                    if doubtful || step.phase == Phase::Unknown {
+                        doubts.push(step.ask.effect == Effect::AtMostOnce);
+                    }
+                    if step.phase == Phase::Unknown {
+                        continue;
+                    }
+                    (change(seq, step, ended(doubtful)), doubtful)
+                }
+            };
+            self.end_step(changed, (doubtful, why));
+        }
+        // What the workflow had no time to ask for again.
+        for row in std::mem::take(&mut self.recorded).into_values() {
+            let was_out = row.state == "running";
+            let once_only = row.effect == Effect::AtMostOnce.as_str();
+            if row.state == "unknown" {
+                doubts.push(once_only);
+            }
+            if !was_out && row.state != "waiting" {
+                continue;
+            }
+            let doubtful =
+                (was_out || row.maybe_applied) && row.kind == "task" && row.effect != Effect::ReadOnly.as_str();
+            let changed = StepChange {
+                state: ended(doubtful),
+                attempt: row.attempt,
+                attempts_max: row.attempts_max,
+                maybe_applied: doubtful,
+                ..cancelled(row.seq)
+            };
+            self.end_step(changed, (doubtful, why));
+            if doubtful {
+                doubts.push(once_only);
+            }
+        }
+        let reason = |once_only| match once_only {
+            true => UnknownReason::UnknownOutcome,
+            false => UnknownReason::RetriesExhausted,
+        };
+        doubts.into_iter().max().map(reason)
+    }
+
+    fn end_step(&mut self, changed: StepChange, (doubtful, why): (bool, &str)) {
+        let event = if doubtful { "step.unknown" } else { "step.cancelled" };
+        self.draft
+            .event(event, unsigned(changed.seq), Some(json!({"why": why})));
+        self.draft.change(changed);
+    }
+}
+
+/// The state of a step that nobody goes on with.
+const fn ended(doubtful: bool) -> &'static str {
+    if doubtful { "unknown" } else { "cancelled" }
+}
+
+fn cancelled(seq: i32) -> StepChange {
+    StepChange {
+        seq,
+        state: "cancelled",
+        attempt: 1,
+        attempts_max: 1,
+        maybe_applied: false,
+        due_at: None,
+        result: None,
+        error: None,
+        fresh_budget: false,
+        evidence: None,
+    }
+}
