@@ -108,3 +108,47 @@ async fn a_first_failure_is_a_result_and_wipes_out_the_crashes_before_it() {
     assert_eq!(world.settled(run).await.state, "succeeded");
     worker.drain().await;
 }
+
+/// A step that never answers the first time it is called, and is refused for good the second time.
+fn refused_later(outside: &Outside) -> impl FnOnce(Builder) -> Builder + use<> {
+    let outside = outside.clone();
+    move |builder| {
+        builder.workflow("refused", move |ctx: Context, order: Order| {
+            let outside = outside.clone();
+            async move {
+                let pay = ctx.step("pay", order, move |call, _| {
+                    let is_first = outside.names().is_empty();
+                    outside.note("pay", &call);
+                    async move {
+                        if is_first {
+                            std::future::pending::<()>().await;
+                        }
+                        Err::<(), _>(FunctionError::permanent("refused").not_applied())
+                    }
+                });
+                pay.idempotent().await.map_err(WorkflowError::from)
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_may_have_done_without_a_trace_is_in_doubt_though_the_next_call_is_refused() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "refused").await;
+    let mut config = world.config("worker A");
+    config.lease = Duration::from_millis(600);
+    let worker = world.worker_with(config.clone(), refused_later(&outside));
+    outside.made(1).await;
+    worker.vanish();
+    config.name = "worker B".to_owned();
+    let worker = world.worker_with(config, refused_later(&outside));
+
+    let parked = world.settled(run).await;
+
+    assert_eq!(parked.wait_reason.as_deref(), Some("retries_exhausted"), "{parked:?}");
+    assert_eq!(outside.names().len(), 2);
+    world.events(run).await;
+    worker.drain().await;
+}

@@ -61,6 +61,8 @@ struct Driver {
     room: CancellationToken,
     deadline: Option<DateTime<Utc>>,
     resumed_fence: Fence,
+    /// After a crash, until something new is begun: whatever the workflow asks for by then, its dead holder may have begun.
+    is_replaying: bool,
     side: Arc<RunSide>,
     /// What the journal holds, by identity, until the workflow asks for it.
     recorded: HashMap<String, TaskRow>,
@@ -134,7 +136,9 @@ impl Driver {
             if let Poll::Ready(ended) = futures_util::poll!(running.as_mut()) {
                 return self.end(ended).await;
             }
-            self.take_asks();
+            if self.take_asks() {
+                continue;
+            }
             if self.has_work() {
                 if self.work().await? == Flow::Done {
                     return Ok(());

@@ -51,6 +51,7 @@ impl Driver {
             room,
             deadline: claimed.deadline_at,
             resumed_fence: claimed.resumed_fence,
+            is_replaying: claimed.crashes > 0,
             side: RunSide::new(claimed.claim.run),
             recorded,
             next_seq,
@@ -62,16 +63,20 @@ impl Driver {
         })
     }
 
-    pub(super) fn take_asks(&mut self) {
+    /// Whether anything was found in the journal, so that the workflow goes on at once.
+    pub(super) fn take_asks(&mut self) -> bool {
+        let mut found = false;
         for ask in self.side.take() {
             let Ask { identity, name, wanted } = ask;
             let row = self.recorded.remove(&identity);
+            found |= row.is_some();
             match wanted {
                 Wanted::Step(ask) => self.take_step((identity, name), ask, row),
                 Wanted::Timer(ask) => self.take_timer((identity, name), ask, row),
                 Wanted::Now(answer) => self.take_now((identity, name), answer, row),
             }
         }
+        found
     }
 
     fn take_step(&mut self, (identity, name): (String, String), ask: StepAsk, row: Option<TaskRow>) {
@@ -79,7 +84,8 @@ impl Driver {
             key: format!("{}-{identity}", self.scribe.claim.run),
             attempt: 0,
             attempts_max: ask.retry.attempts_max.max(1),
-            maybe_applied: false,
+            // A step without an intent that the dead holder could have begun: it leaves a row only with its result.
+            maybe_applied: row.is_none() && self.is_replaying && ask.effect == Effect::Idempotent,
             budget_from: self.now(),
             fresh_budget: false,
             replaces: None,

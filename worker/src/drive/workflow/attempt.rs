@@ -118,6 +118,8 @@ impl Driver {
             self.withdraw(&ready);
             return Ok(Flow::GoOn);
         }
+        self.is_replaying = false;
+        self.is_replaying = false;
         for asked in ready {
             self.start(asked);
         }
@@ -266,6 +268,8 @@ impl Driver {
                 step.maybe_applied |= step.ask.effect != Effect::ReadOnly;
                 step.attempts_max += 1;
                 step.phase = Phase::Ready;
+                // Whoever goes on with it knows that it was begun.
+                self.conclude(&mut open, ("given_back", None, None), Some(now));
                 self.open.insert(finished.asked, open);
             }
             Some(Ok(output)) => {
@@ -339,6 +343,13 @@ impl Driver {
         };
         let error_text = error.map(|error| json!(error).to_string());
         let data = event_data(step, error, due_at);
+        let (state, kind) = match state {
+            "succeeded" => (state, "step.succeeded"),
+            "waiting" => (state, "step.retry_scheduled"),
+            "given_back" => ("waiting", "step.given_back"),
+            "failed" => (state, "step.failed"),
+            _ => (state, "step.unknown"),
+        };
         let seq = if let Some(seq) = open.seq {
             self.draft.change(StepChange {
                 due_at,
@@ -365,12 +376,6 @@ impl Driver {
             });
             open.seq = Some(seq);
             seq
-        };
-        let kind = match state {
-            "succeeded" => "step.succeeded",
-            "waiting" => "step.retry_scheduled",
-            "failed" => "step.failed",
-            _ => "step.unknown",
         };
         self.draft.event(kind, unsigned(seq), data);
     }

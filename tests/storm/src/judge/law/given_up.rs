@@ -122,14 +122,23 @@ impl GivenUp<'_> {
                 told(last)
             ));
         }
-        let in_doubt = !refused(last) || (1..number).any(|earlier| !self.is_known_undone(earlier));
+        // A worker that was lost may have called under the same number.
+        let in_doubt = !refused(last)
+            || (1..number).any(|earlier| !self.is_known_undone(earlier))
+            || self
+                .calls
+                .iter()
+                .any(|call| call.number != last.number && call.attempt == last.attempt);
         (!in_doubt).then(|| format!("and was never in doubt, after {}", told(last)))
     }
 
+    /// The call of this attempt: that of the worker whose attempt was recorded, before one of a worker that was lost.
     fn attempt(&self, number: i32) -> Option<&Arrival> {
         let number = u32::try_from(number).ok();
-        let mut calls = self.calls.iter().rev();
-        calls.find(|arrival| arrival.attempt == number).copied()
+        let recorded = self.history.worker(Some(self.step.worker_id));
+        let mut calls = self.calls.iter().filter(|arrival| arrival.attempt == number);
+        let is_recorded = |arrival: &&&Arrival| arrival.worker.as_deref() == Some(recorded.as_str());
+        calls.clone().rfind(is_recorded).or_else(|| calls.next_back()).copied()
     }
 
     fn is_used_up(&self) -> bool {
