@@ -148,11 +148,15 @@ mod planted {
             }
         };
         within("the late result is recorded", taken).await;
-        // Its event comes after those of the new holder, under the old fence.
-        let fences = "select to_jsonb(array_agg(fence order by seq)) from longhaul.event where run_id = $1";
-        let told = desk.world.sql(fences, run).await;
-        let fences: Vec<i64> = serde_json::from_value(told).expect("fences");
-        assert!(!fences.is_sorted(), "{fences:?}");
+        // It stands under the new holder's fence, and the new holder did not write it.
+        let stale = "select to_jsonb(exists (
+                select from longhaul.event as late
+                join longhaul.event as claim on claim.run_id = late.run_id and claim.fence = late.fence
+                where late.run_id = $1
+                  and late.kind = 'step.succeeded'
+                  and claim.kind = 'run.claimed'
+                  and claim.worker_id <> late.worker_id))";
+        assert_eq!(desk.world.sql(stale, run).await, serde_json::json!(true));
     }
 
     #[tokio::test]
