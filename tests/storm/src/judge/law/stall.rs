@@ -11,9 +11,6 @@ use uuid::Uuid;
 /// several of these in a row, on a machine that has much to do.
 const GAP_MAX: Micros = 20_000_000;
 
-/// Suspects wait for each other besides: they are driven a few at a time, and a worker that drives them may be killed.
-const SUSPECT_GAP_MAX: Micros = 30_000_000;
-
 /// The driver keeps more runs open than the workers have room for, so that new ones wait their turn; in a healthy storm
 /// for 7 s at most.
 const UNCLAIMED_MAX: Micros = 30_000_000;
@@ -84,8 +81,7 @@ impl Place {
     const fn bound(self) -> Micros {
         match self {
             Self::Unclaimed => UNCLAIMED_MAX,
-            Self::QueuedAsSuspect => SUSPECT_GAP_MAX,
-            Self::Driven | Self::Queued => GAP_MAX,
+            Self::Driven | Self::Queued | Self::QueuedAsSuspect => GAP_MAX,
         }
     }
 }
