@@ -73,6 +73,14 @@ create table longhaul.run (
     cancel_requested_at timestamptz,
     cancel_requested_by text,
     cancel_reason       text,
+    -- Of a child: who started it, the run that the whole tree began with, how far below that it is, and what becomes of
+    -- it when its parent ends.
+    parent_id           uuid,
+    tree_id             uuid,
+    depth               smallint    not null default 0,
+    on_parent_end       text,
+    -- Its children go on, whatever they were told, since it was cancelled without them.
+    spares_children     boolean     not null default false,
     created_at          timestamptz not null default now(),
     started_at          timestamptz,
     ended_at            timestamptz,
@@ -90,6 +98,9 @@ create table longhaul.run (
     constraint run_waiting_says_what_for check (
         (state = 'waiting') = (waiting_for is not null)
         and waiting_for in ('timer', 'signal', 'approval', 'child', 'limit', 'probe')),
+    constraint run_child_knows_its_tree check (
+        (parent_id is null) = (tree_id is null) and (parent_id is null) = (on_parent_end is null)
+        and (parent_id is null) = (depth = 0) and on_parent_end in ('cancel', 'abandon')),
     constraint run_of_an_agent_has_its_version check ((kind = 'agent') = (agent_version_id is not null))
 ) partition by range (id);
 
@@ -99,6 +110,7 @@ create index run_due_idx on longhaul.run (due_at) where state = 'queued' and pau
 create index run_wake_idx on longhaul.run (due_at)
     where state = 'waiting' and paused_at is null and due_at is not null;
 create index run_held_idx on longhaul.run (worker_id) where worker_id is not null;
+create index run_child_idx on longhaul.run (parent_id, id) where parent_id is not null;
 create index run_list_idx on longhaul.run (tenant, id);
 
 -- One run per idempotency key and tenant. The digest keeps the index entry small whatever the key.
@@ -192,6 +204,20 @@ create table longhaul.request (
     constraint request_kind check (kind in ('pause', 'resume', 'cancel'))
 ) partition by range (run_id);
 
+-- What was told to a run from outside. Appended, never changed; a step of the kind signal says which one it took. Each
+-- adds one to the run's wakes, which orders them.
+create table longhaul.signal (
+    run_id  uuid        not null,
+    name    text        not null,
+    wake    bigint      not null,
+    id      text        not null,
+    sender  text        not null,
+    payload json        not null,
+    at      timestamptz not null default now(),
+    constraint signal_pkey primary key (run_id, name, wake),
+    constraint signal_id_key unique (run_id, id)
+) partition by range (run_id);
+
 -- lz4 where the server has it; the server's own method otherwise.
 do $$
 begin
@@ -202,6 +228,7 @@ begin
         alter table longhaul.run alter input set compression lz4, alter history set compression lz4,
             alter result set compression lz4;
         alter table longhaul.step alter request set compression lz4, alter result set compression lz4;
+        alter table longhaul.signal alter payload set compression lz4;
     end if;
 end
 $$;

@@ -228,12 +228,14 @@ end
 $$;
 
 -- Ends a run that nobody holds at once; asks the holder of a running one. Answers with the state that it left:
--- 'cancelled', or 'running' where the holder still has to end it. Asking twice changes nothing.
+-- 'cancelled', or 'running' where the holder still has to end it. Asking twice changes nothing. The children that are to
+-- end with it are cancelled at once, and theirs, unless `children` says otherwise.
 create function longhaul.cancel_run(
-    run_id uuid,
-    reason text    default null,
-    actor  text    default null,
-    notify boolean default true
+    run_id   uuid,
+    reason   text    default null,
+    actor    text    default null,
+    notify   boolean default true,
+    children boolean default true
 )
 returns text
 language plpgsql
@@ -243,6 +245,10 @@ declare
     found_run longhaul.run;
     last_seq  integer;
 begin
+    -- A child's end is told to its parent, whose row is locked first.
+    perform from longhaul.run
+    where run.id = (select child.parent_id from longhaul.run as child where child.id = cancel_run.run_id)
+    for no key update;
     select run.* into found_run from longhaul.run where run.id = cancel_run.run_id for no key update;
     if not found then
         perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
@@ -261,8 +267,12 @@ begin
             set cancel_requested_at = now(),
                 cancel_requested_by = coalesce(actor, session_user),
                 cancel_reason       = reason,
+                spares_children     = not children,
                 wakes               = run.wakes + 1
             where run.id = cancel_run.run_id;
+        end if;
+        if children then
+            perform longhaul.cancel_children(run_id, reason, actor, notify);
         end if;
         if notify then
             perform pg_notify('longhaul_changed', found_run.worker_id::text);
@@ -276,11 +286,11 @@ begin
     -- A call that went out and was not answered keeps its honest end: unknown, unless repeating it changes nothing.
     with ended as (
         update longhaul.step
-        set state    = case when step.effect <> 'read_only' and (step.state = 'running' or step.maybe_applied)
+        set state    = case when step.effect in ('idempotent', 'at_most_once') and (step.state = 'running' or step.maybe_applied)
                             then 'unknown' else 'cancelled' end,
             maybe_applied = step.maybe_applied or step.state = 'running',
             due_at   = null,
-            ended_at = case when step.effect <> 'read_only' and (step.state = 'running' or step.maybe_applied)
+            ended_at = case when step.effect in ('idempotent', 'at_most_once') and (step.state = 'running' or step.maybe_applied)
                             then null else now() end
         where step.run_id = cancel_run.run_id
           and step.state in ('waiting', 'running')
@@ -310,10 +320,17 @@ begin
         pause_reason        = null,
         cancel_requested_at = now(),
         cancel_requested_by = coalesce(actor, session_user),
-        cancel_reason       = reason
+        cancel_reason       = reason,
+        spares_children     = not children
     where run.id = cancel_run.run_id;
     if notify then
         perform pg_notify('longhaul_event', run_id::text);
+    end if;
+    if children then
+        perform longhaul.cancel_children(run_id, reason, actor, notify);
+    end if;
+    if found_run.parent_id is not null then
+        perform longhaul.child_ended(found_run.parent_id, run_id, notify);
     end if;
     return 'cancelled';
 end

@@ -7,7 +7,8 @@ select
     run.due_at, run.deadline_at, worker.name as worker, run.fence, run.crashes, run.cancel_requested_at,
     run.cancel_requested_by, run.cancel_reason, run.paused_at, run.paused_by, run.created_at, run.started_at, run.ended_at,
     longhaul.safe_jsonb(run.input) as input, longhaul.safe_jsonb(run.result) as result,
-    longhaul.safe_jsonb(run.error) as error
+    longhaul.safe_jsonb(run.error) as error, run.parent_id, coalesce(run.tree_id, run.id) as tree_id, run.depth,
+    run.on_parent_end
 from longhaul.run
 left join longhaul.agent_version on agent_version.id = run.agent_version_id
 left join longhaul.worker on worker.id = run.worker_id;
@@ -47,6 +48,21 @@ left join longhaul.worker on worker.id = event.worker_id;
 create view longhaul_audit.request as
 select request.run_id, request.at, request.kind, request.actor, request.reason
 from longhaul.request;
+
+-- Signals as they were sent. taken_by is the step that took it, null until one has.
+create view longhaul_audit.signal as
+select
+    signal.run_id, signal.at, signal.name, signal.id, signal.sender, longhaul.safe_jsonb(signal.payload) as payload,
+    (
+        select step.seq
+        from longhaul.step
+        where step.run_id = signal.run_id
+          and step.kind = 'signal'
+          and step.name = signal.name
+          and (step.result ->> 'wake')::bigint = signal.wake
+        limit 1
+    ) as taken_by
+from longhaul.signal;
 
 -- The conversation as the model is shown it: one row per message, and one per tool result in the order asked.
 create view longhaul_audit.transcript as

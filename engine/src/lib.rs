@@ -24,8 +24,8 @@ pub use error::EngineError;
 pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
 pub use transition::{
     Applied, ApplyAgent, Attention, BatchRefused, Cancelled, ClaimRuns, Claimed, Control, Ending, EventWrite,
-    LiveLease, MonthMade, Park, Place, Reclaimed, Recorded, Registration, Release, StartRun, Started, StepBegin,
-    StepChange, StepWrites, Then, Transition, Which,
+    LiveLease, MonthMade, OnParentEnd, Park, Place, Reclaimed, Recorded, Registration, Release, SendSignal, SignalSent,
+    StartChild, StartRun, Started, StepBegin, StepChange, StepWrites, Then, Transition, Which,
 };
 
 use sqlx::Connection;

@@ -4,8 +4,10 @@ mod detail;
 mod driving;
 mod lists;
 mod shown;
+mod waits;
 
 pub use detail::{AttemptRow, EventRow, MessageRow, NewEvent, RunDetail, RunHead, Undrivable};
 pub use driving::{Look, Poll, Poller, StepRow, TaskRow, VersionRow};
 pub use lists::{AgentRow, AgentSummary, AgentVersionRow, RunRow, RunsWanted, VersionsWanted};
 pub use shown::Shown;
+pub use waits::{EndedChild, SignalRow, Wanted};

@@ -18,7 +18,7 @@ const WAITING_MAX: usize = 1024;
 const ROWS_MAX: usize = 500;
 /// Payload of one batch, so that no statement takes long.
 const BYTES_MAX: usize = 1024 * 1024;
-/// Runs recorded by a statement of their own at once, since somebody else has their rows.
+/// Runs recorded by a statement of their own at once, since somebody else has their rows, or a parent is told.
 const LONE_MAX: usize = 4;
 
 /// What became of a transition.
@@ -123,7 +123,11 @@ struct Desk {
 
 impl Desk {
     async fn write(self: Arc<Self>, batch: Vec<Offer>, _writer: OwnedSemaphorePermit) {
-        let mut parts = vec![batch];
+        let (lone, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|offer| offer.transition.told().is_some());
+        for offer in lone {
+            self.write_alone(offer);
+        }
+        let mut parts = Vec::from_iter((!batch.is_empty()).then_some(batch));
         while let Some(mut part) = parts.pop() {
             let transitions: Vec<&Transition> = part.iter().map(|offer| offer.transition.as_ref()).collect();
             match self.batches.record_batch(&transitions).await {
@@ -156,8 +160,12 @@ impl Desk {
     fn pass_on(self: &Arc<Self>, offer: Offer, recorded: Option<Recorded>) {
         if let Some(recorded) = recorded {
             let _ = offer.answer.send(Answer::Recorded(recorded));
-            return;
+        } else {
+            self.write_alone(offer);
         }
+    }
+
+    fn write_alone(self: &Arc<Self>, offer: Offer) {
         let desk = Arc::clone(self);
         tokio::spawn(async move {
             let _permit = desk.lone_permits.acquire().await;

@@ -14,6 +14,8 @@ mod park_run;
 mod reclaim_runs;
 mod record;
 mod release_run;
+mod send_signal;
+mod start_child;
 mod start_runs;
 mod wake_runs;
 
@@ -27,6 +29,8 @@ pub use park_run::Park;
 pub use reclaim_runs::Reclaimed;
 pub use record::{EventWrite, Place, Recorded, StepBegin, StepChange, StepWrites, Then, Transition};
 pub use release_run::Release;
+pub use send_signal::{SendSignal, SignalSent};
+pub use start_child::{OnParentEnd, StartChild};
 pub use start_runs::BatchRefused;
 
 /// What a holder must know before it goes on.

@@ -6,4 +6,5 @@ mod control;
 mod fence;
 mod identity;
 mod lease;
+mod waits;
 mod wake;

@@ -4,10 +4,12 @@
 //! still running on the dead connection has ended, and then the number of the last event tells.
 
 use crate::drive::{Shared, Suspicion};
+use crate::lease::Lease;
 use engine::recorder::Answer;
 use engine::transition::Control;
 use engine::{
-    Claim, Ending, EngineError, EventWrite, Park, Recorded, StepBegin, StepChange, StepWrites, Then, Transition,
+    Claim, Claimed, Ending, EngineError, EventWrite, Park, Recorded, RunId, StepBegin, StepChange, StepWrites, Then,
+    Transition,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,8 @@ pub(crate) enum Written {
 pub(crate) struct Scribe {
     pub(crate) shared: Arc<Shared>,
     pub(crate) claim: Claim,
+    /// The run that is told when this one ends.
+    pub(crate) parent: Option<RunId>,
     pub(crate) event_seq: i32,
     /// Whether a crash is on record that a result would wipe out.
     pub(crate) crashed_before: bool,
@@ -84,6 +88,23 @@ impl Draft {
 }
 
 impl Scribe {
+    /// For a run that was just claimed.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        claimed: &Claimed,
+        (suspicion, lease): (Option<Suspicion>, &Lease),
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            claim: claimed.claim,
+            parent: claimed.parent,
+            event_seq: claimed.event_seq,
+            crashed_before: claimed.crashes > 0,
+            suspicion,
+            lost: lease.lost.clone(),
+        }
+    }
+
     /// Writes all of it or nothing, however often the connection breaks.
     pub(crate) async fn write(&mut self, draft: Draft) -> Result<Written, EngineError> {
         self.transact(draft.writes, Then::GoOn).await
@@ -118,6 +139,7 @@ impl Scribe {
         let last = writes.events.last().map_or(self.event_seq, |event| event.seq);
         let transition = Arc::new(Transition {
             claim: self.claim,
+            parent: self.parent,
             writes,
             then,
         });

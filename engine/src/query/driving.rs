@@ -83,6 +83,7 @@ pub struct TaskRow {
     pub seq: i32,
     pub identity: String,
     pub kind: String,
+    pub name: String,
     pub state: String,
     pub effect: String,
     pub key: String,

@@ -3,6 +3,7 @@ select
     step.seq,
     step.identity as "identity!",
     step.kind,
+    step.name,
     step.state,
     step.effect,
     step.key,

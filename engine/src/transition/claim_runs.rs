@@ -63,6 +63,8 @@ pub struct Claimed {
     pub input: String,
     /// JSON text of an earlier conversation.
     pub history: Option<String>,
+    /// The run that is told when this one ends.
+    pub parent: Option<RunId>,
 }
 
 struct Row {
@@ -81,6 +83,7 @@ struct Row {
     agent_version_id: Option<AgentVersionId>,
     input: String,
     history: Option<String>,
+    parent: Option<RunId>,
 }
 
 impl Engine {
@@ -132,6 +135,7 @@ impl Row {
             agent_version_id: self.agent_version_id,
             input: self.input,
             history: self.history,
+            parent: self.parent,
         }
     }
 }

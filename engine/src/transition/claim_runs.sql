@@ -58,6 +58,7 @@ select
     claimed.deadline_at,
     claimed.agent_version_id as "agent_version_id: AgentVersionId",
     claimed.input::text as "input!",
-    claimed.history::text as history
+    claimed.history::text as history,
+    claimed.parent_id as "parent: RunId"
 from claimed
 order by claimed.priority, claimed.id

@@ -204,7 +204,7 @@ impl Engine {
 }
 
 /// No text in Postgres can hold a NUL.
-fn refuse_nul(texts: impl IntoIterator<Item: AsRef<str>>) -> Result<(), EngineError> {
+pub(super) fn refuse_nul(texts: impl IntoIterator<Item: AsRef<str>>) -> Result<(), EngineError> {
     if texts.into_iter().any(|text| text.as_ref().contains('\0')) {
         return Err(EngineError::refused(
             "invalid_name",

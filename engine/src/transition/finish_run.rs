@@ -49,6 +49,7 @@ impl Engine {
     pub async fn finish_run(&self, claim: &Claim, event_seq: i32, ending: &Ending) -> Result<bool, EngineError> {
         let transition = Transition {
             claim: *claim,
+            parent: None,
             writes: StepWrites {
                 events: vec![ending.event(event_seq + 1)],
                 ..StepWrites::default()

@@ -58,6 +58,7 @@ impl Engine {
         let seq = park.event_seq + 1;
         let transition = Transition {
             claim: *claim,
+            parent: None,
             writes: StepWrites {
                 events: vec![park.event(seq)],
                 ..StepWrites::default()

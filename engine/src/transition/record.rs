@@ -7,10 +7,10 @@ mod columns;
 mod unfenced;
 
 use super::{Control, Ending};
-use crate::{Claim, Engine, EngineError};
+use crate::{Claim, Engine, EngineError, RunId};
 use chrono::{DateTime, Utc};
 use columns::{Begun, Changed, Entries, Facts};
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 use std::collections::HashMap;
 
 /// What the holder of a run writes in one statement.
@@ -126,6 +126,11 @@ pub enum Then {
     /// Its holder keeps it.
     #[default]
     GoOn,
+    /// Its holder keeps it, and nothing is written where something has woken it: what was decided may not hold any more.
+    GoOnUnwoken {
+        /// The count of wake-ups that the holder has seen.
+        wakes: i64,
+    },
     /// Nobody holds it until something wakes it.
     Park {
         /// The count of wake-ups that the holder has seen.
@@ -146,6 +151,8 @@ pub enum Then {
 pub struct Transition {
     /// The right to write.
     pub claim: Claim,
+    /// The run that is told when this one ends.
+    pub parent: Option<RunId>,
     /// Steps and events. Where the run does not go on, the last event says so.
     pub writes: StepWrites,
     /// Whether it goes on.
@@ -190,6 +197,12 @@ impl Row {
 }
 
 impl Transition {
+    /// Whom it tells of the run's end. Such a transition has a statement of its own: it locks two runs' rows, the
+    /// parent's first, and batches lock theirs by id.
+    pub fn told(&self) -> Option<RunId> {
+        self.parent.filter(|_| matches!(self.then, Then::End(_)))
+    }
+
     /// How many rows it writes, besides the run's own.
     pub fn rows(&self) -> usize {
         self.writes.begun.len() + self.writes.changed.len() + self.writes.events.len()
@@ -205,7 +218,7 @@ impl Transition {
         let events = self.writes.events.iter().map(|event| length(&event.data));
         let then = match &self.then {
             Then::End(Ending::Succeeded(text) | Ending::Failed(text)) => text.len(),
-            Then::End(Ending::Cancelled) | Then::Park { .. } | Then::GoOn => 0,
+            Then::End(Ending::Cancelled) | Then::Park { .. } | Then::GoOnUnwoken { .. } | Then::GoOn => 0,
         };
         begun.chain(changed).chain(events).sum::<usize>() + then
     }
@@ -227,12 +240,36 @@ impl Engine {
         self.write(&self.pool, batch).await
     }
 
-    /// Records one run's transition, after whoever else has the run's row.
+    /// Records one run's transition, after whoever else has the run's row, and tells its parent of its end.
     ///
     /// # Errors
     /// As those of [`Engine::record_batch`].
     pub async fn record_alone(&self, transition: &Transition) -> Result<Recorded, EngineError> {
         let mut transaction = self.pool.begin().await?;
+        if let Some(parent) = transition.told() {
+            sqlx::query_file!("src/transition/lock_parent.sql", parent.0)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        }
+        let recorded = self.record_in(&mut transaction, transition).await?;
+        if let (Recorded::Now(_), Some(parent)) = (recorded, transition.told()) {
+            sqlx::query_file!("src/transition/child_ended.sql", parent.0, transition.claim.run.0)
+                .fetch_one(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(recorded)
+    }
+
+    /// Records one run's transition in a transaction of the caller's: it counts once that is committed.
+    ///
+    /// # Errors
+    /// As those of [`Engine::record_batch`].
+    pub async fn record_in(
+        &self,
+        transaction: &mut PgConnection,
+        transition: &Transition,
+    ) -> Result<Recorded, EngineError> {
         let claim = &transition.claim;
         let held = sqlx::query_file_scalar!("src/transition/lock_run.sql", claim.run.0, claim.fence.0)
             .fetch_optional(&mut *transaction)
@@ -240,8 +277,7 @@ impl Engine {
         if held != Some(true) {
             return Ok(Recorded::ClaimLost);
         }
-        let written = self.write(&mut *transaction, &[transition]).await?;
-        transaction.commit().await?;
+        let written = self.write(transaction, &[transition]).await?;
         Ok(written.into_iter().flatten().next().unwrap_or(Recorded::ClaimLost))
     }
 
@@ -252,6 +288,7 @@ impl Engine {
     pub async fn record(&self, claim: &Claim, writes: &StepWrites) -> Result<Recorded, EngineError> {
         let transition = Transition {
             claim: *claim,
+            parent: None,
             writes: writes.clone(),
             then: Then::GoOn,
         };

@@ -2,7 +2,7 @@
 -- a step in the state running), changed steps, past attempts, their events, and parkings and ends of runs. Each run stands
 -- or falls by its own fence.
 -- One row for each run that is held under the fence given and that nobody else has locked. recorded = false: nothing was
--- written for it, since an intent came after a cancel or a pause, or a parking or an end met a change.
+-- written for it, since an intent came after a cancel or a pause, or a parking, a decision or an end met a change.
 with entry as (
     select *
     from unnest(
@@ -28,7 +28,7 @@ with entry as (
               when holder.has_intent and (holder.cancel_requested_at is not null or holder.paused_at is not null)
                   then false
               when holder.state = 'waiting' then holder.woken = holder.wakes and holder.cancel_requested_at is null
-              when holder.state is null then true
+              when holder.state is null then coalesce(holder.woken = holder.wakes, true)
               else (holder.cancel_requested_at is not null) = (holder.state = 'cancelled')
           end
 ), begun as (

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 fn going_on(held: &Claimed, writes: StepWrites) -> Transition {
     Transition {
         claim: held.claim,
+        parent: None,
         writes,
         then: Then::GoOn,
     }
@@ -73,6 +74,7 @@ async fn each_run_of_a_batch_stands_or_falls_by_its_own_fence() {
         begins(cancelled),
         Transition {
             claim: ends.claim,
+            parent: None,
             writes: StepWrites {
                 events: vec![ending.event(ends.event_seq + 1)],
                 ..StepWrites::default()

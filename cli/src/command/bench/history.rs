@@ -121,6 +121,7 @@ fn ended(claimed: &Claimed) -> Transition {
     };
     Transition {
         claim: claimed.claim,
+        parent: None,
         writes: StepWrites {
             begun: seqs.map(|seq| step(claimed, seq)).collect(),
             events: events.chain([end]).collect(),

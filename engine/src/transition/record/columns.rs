@@ -41,6 +41,10 @@ impl<'a> After<'a> {
     fn of(then: &'a Then) -> Self {
         match then {
             Then::GoOn => Self::default(),
+            Then::GoOnUnwoken { wakes } => Self {
+                wakes: Some(*wakes),
+                ..Self::default()
+            },
             Then::Park {
                 wakes,
                 waiting_for,

@@ -24,14 +24,7 @@ impl Driver {
             room,
             suspicion,
         } = held;
-        let mut scribe = Scribe {
-            shared: Arc::clone(&shared),
-            claim: claimed.claim,
-            event_seq: claimed.event_seq,
-            crashed_before: claimed.crashes > 0,
-            suspicion,
-            lost: lease.lost.clone(),
-        };
+        let mut scribe = Scribe::new(&shared, &claimed, (suspicion, &lease));
         let read = scribe
             .until_answered(async || {
                 let id = claimed

@@ -27,14 +27,7 @@ impl Driver {
             room,
             suspicion,
         } = held;
-        let scribe = Scribe {
-            shared: Arc::clone(&shared),
-            claim: claimed.claim,
-            event_seq: claimed.event_seq,
-            crashed_before: claimed.crashes > 0,
-            suspicion,
-            lost: lease.lost.clone(),
-        };
+        let scribe = Scribe::new(&shared, &claimed, (suspicion, &lease));
         let rows = scribe.until_answered(|| shared.engine.tasks(claimed.claim.run)).await?;
         let next_seq = rows.last().map_or(1, |row| row.seq + 1);
         // The last of an identity counts: a step that failed its run goes on as a new one after a resume.

@@ -1,0 +1,95 @@
+//! Starts runs below another one, and ends them with it.
+
+use super::doors::refuse_nul;
+use crate::{Claim, Engine, EngineError, RunId, limits, payload};
+use std::collections::BTreeMap;
+
+/// What becomes of a child when its parent ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnParentEnd {
+    /// It is cancelled.
+    #[default]
+    Cancel,
+    /// It goes on alone.
+    Abandon,
+}
+
+impl OnParentEnd {
+    /// As stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Abandon => "abandon",
+        }
+    }
+}
+
+/// A run to start below another one, on behalf of the same requester and tenant.
+#[derive(Debug, Clone)]
+pub struct StartChild {
+    /// The same key starts the same child.
+    pub key: String,
+    /// `agent`, or the name of a workflow.
+    pub kind: String,
+    /// The agent by name, where it is one.
+    pub agent: Option<String>,
+    /// JSON text.
+    pub input: String,
+    /// Where it lines up; the parent's queue if absent.
+    pub queue: Option<String>,
+    /// 0 goes first, 1000 last; the parent's if absent.
+    pub priority: Option<i32>,
+    /// Free words.
+    pub labels: BTreeMap<String, String>,
+    /// What becomes of it when its parent ends.
+    pub on_parent_end: OnParentEnd,
+}
+
+impl Engine {
+    /// Starts a child for the holder of its parent.
+    ///
+    /// # Errors
+    /// Refusals of [`Engine::start_run`], and `claim_lost`, `run_is_cancelled`, `child_too_deep` (16 levels) and
+    /// `unknown_kind` (no live worker has such a workflow).
+    pub async fn start_child(&self, parent: &Claim, child: &StartChild) -> Result<RunId, EngineError> {
+        payload::check("input", &child.input, limits::INPUT_BYTES_MAX)?;
+        let words = [&child.kind].into_iter().chain(&child.agent).chain(&child.queue);
+        refuse_nul(words.chain(child.labels.iter().flat_map(|(name, value)| [name, value])))?;
+        Ok(sqlx::query_file_scalar!(
+            "src/transition/start_child.sql",
+            parent.run.0,
+            parent.fence.0,
+            child.key,
+            child.kind,
+            child.agent,
+            child.input,
+            child.queue,
+            child.priority,
+            serde_json::json!(child.labels),
+            child.on_parent_end.as_str(),
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// Cancels the children that are to end with a run, for its holder, who is about to end it. Asking twice changes
+    /// nothing. Whether the claim still holds.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn cancel_children(&self, parent: &Claim, why: &str) -> Result<bool, EngineError> {
+        let mut transaction = self.pool.begin().await?;
+        let held = sqlx::query_file_scalar!("src/transition/lock_run.sql", parent.run.0, parent.fence.0)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if held != Some(true) {
+            return Ok(false);
+        }
+        let by = format!("run {}", parent.run);
+        sqlx::query_file!("src/transition/cancel_children.sql", parent.run.0, why, by)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}

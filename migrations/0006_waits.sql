@@ -1,0 +1,214 @@
+-- What a run waits for besides the time: signals from outside, and its children's ends.
+--
+-- Whoever wakes a run holds its row's lock, adds one to its wakes, and commits that together with what it woke it for.
+-- Locks go from parents to children: whoever ends a child has its parent's row first.
+
+-- Counts a wake-up, and puts the run back into its queue where a step waits for this very thing. The caller holds the
+-- row's lock. Answers with the new count.
+create function longhaul.wake_run(run_id uuid, awaited_kind text, awaited text, why json, notify boolean)
+returns bigint
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    woken   longhaul.run;
+    returns boolean;
+begin
+    select
+        run.state = 'waiting' and run.waiting_for <> 'approval' and exists (
+            select from longhaul.step
+            where step.run_id = wake_run.run_id
+              and step.state = 'waiting'
+              and step.kind = wake_run.awaited_kind
+              and case step.kind when 'child' then step.request ->> 'run_id' else step.name end = wake_run.awaited)
+    into returns
+    from longhaul.run
+    where run.id = wake_run.run_id;
+
+    update longhaul.run
+    set wakes       = run.wakes + 1,
+        state       = case when returns then 'queued' else run.state end,
+        waiting_for = case when returns then null else run.waiting_for end,
+        wait_reason = case when returns then null else run.wait_reason end,
+        due_at      = case when returns then now() else run.due_at end,
+        event_seq   = run.event_seq + returns::integer
+    where run.id = wake_run.run_id
+    returning run.* into woken;
+    if returns then
+        insert into longhaul.event (run_id, seq, kind, fence, data)
+        values (run_id, woken.event_seq, 'run.woken', woken.fence, why);
+    end if;
+    if notify and returns then
+        perform pg_notify('longhaul_due', woken.queue);
+        perform pg_notify('longhaul_event', run_id::text);
+    elsif notify and woken.state = 'running' then
+        perform pg_notify('longhaul_changed', woken.worker_id::text);
+    end if;
+    return woken.wakes;
+end
+$$;
+
+-- Tells a run something. It is kept until the run waits for a signal of that name; each wait takes the oldest one.
+-- signal_id is of the sender's choosing: sent twice is sent once, whatever became of the run since then.
+create function longhaul.send_signal(
+    run_id        uuid,
+    name          text,
+    payload       json    default 'null',
+    inout signal_id text  default null,
+    sender        text    default null,
+    notify        boolean default true,
+    out created   boolean
+)
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    new_payload json := longhaul.admit('payload', coalesce(payload, 'null'), 1048576);
+    found_run   longhaul.run;
+    earlier     longhaul.signal;
+begin
+    if octet_length(coalesce(name, '')) not between 1 and 255 or octet_length(signal_id) not between 1 and 255
+        or octet_length(sender) not between 1 and 255 then
+        perform longhaul.refuse('LH422', 'invalid_signal', 'a signal''s name, id and sender have 1 to 255 bytes');
+    end if;
+    select run.* into found_run from longhaul.run where run.id = send_signal.run_id for no key update;
+    if not found then
+        perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
+    end if;
+    select signal.*
+    into earlier
+    from longhaul.signal
+    where signal.run_id = send_signal.run_id
+      and signal.id = send_signal.signal_id;
+    if found then
+        if earlier.name <> name or earlier.payload::jsonb <> new_payload::jsonb then
+            perform longhaul.refuse('LH409', 'signal_id_reused',
+                format('signal %L was sent to run %s with another name or payload', signal_id, run_id),
+                'use a new id for a new signal');
+        end if;
+        created := false;
+        return;
+    end if;
+    if found_run.ended_at is not null then
+        perform longhaul.refuse('LH409', 'run_has_ended', format('run %s has already %s', run_id, found_run.state));
+    end if;
+
+    signal_id := coalesce(signal_id, gen_random_uuid()::text);
+    created := true;
+    insert into longhaul.signal (run_id, name, wake, id, sender, payload)
+    values (run_id, name, found_run.wakes + 1, signal_id, coalesce(sender, session_user), new_payload);
+    perform longhaul.wake_run(run_id, 'signal', name,
+        json_build_object('by', 'signal', 'name', name, 'signal', signal_id), notify);
+end
+$$;
+
+-- Starts a child for the holder of its parent: the step's key starts it once, however often it is asked. The parent's
+-- row is locked, so that a child that comes after its parent's cancel is refused.
+create function longhaul.start_child(
+    parent        uuid,
+    parent_fence  bigint,
+    key           text,
+    kind          text,
+    agent         text,
+    input         json,
+    queue         text,
+    priority      integer,
+    labels        jsonb,
+    on_parent_end text,
+    notify        boolean default true
+)
+returns uuid
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    holder  longhaul.run;
+    started record;
+begin
+    select run.* into holder from longhaul.run where run.id = start_child.parent for no key update;
+    if holder.fence is distinct from parent_fence or holder.state <> 'running' then
+        perform longhaul.refuse('LH409', 'claim_lost', format('run %s has moved on', parent));
+    end if;
+    if holder.cancel_requested_at is not null then
+        perform longhaul.refuse('LH409', 'run_is_cancelled', format('run %s is to be cancelled', parent));
+    end if;
+    if holder.depth >= 16 then
+        perform longhaul.refuse('LH409', 'child_too_deep',
+            format('run %s is %s levels below the run that its tree began with, and may start no children', parent,
+                holder.depth),
+            'a tree of runs is 16 levels deep at most: look for a cycle of runs that start each other');
+    end if;
+    if kind <> 'agent' and not exists (
+        select from longhaul.worker
+        where worker.closed_at is null
+          and worker.lease_expires_at > now()
+          and start_child.kind = any (worker.kinds)
+    ) then
+        perform longhaul.refuse('LH404', 'unknown_kind', format('no live worker has a workflow %L', kind));
+    end if;
+
+    select new.run_id, new.created
+    into started
+    from longhaul.start_run(
+        agent           => agent,
+        input           => input,
+        kind            => kind,
+        queue           => coalesce(queue, holder.queue),
+        priority        => coalesce(priority, holder.priority),
+        requester       => holder.requester,
+        tenant          => holder.tenant,
+        labels          => labels,
+        idempotency_key => 'child:' || encode(longhaul.digest(key), 'hex'),
+        notify          => notify
+    ) as new;
+    if started.created then
+        update longhaul.run
+        set parent_id     = holder.id,
+            tree_id       = coalesce(holder.tree_id, holder.id),
+            depth         = holder.depth + 1,
+            on_parent_end = start_child.on_parent_end
+        where run.id = started.run_id;
+    end if;
+    return started.run_id;
+end
+$$;
+
+-- Tells a parent of its child's end, in the transaction of that end. The caller holds both rows' locks.
+create function longhaul.child_ended(parent uuid, child uuid, notify boolean default true)
+returns void
+language plpgsql
+as $$
+#variable_conflict use_variable
+begin
+    if exists (select from longhaul.run where run.id = parent and run.ended_at is null) then
+        perform longhaul.wake_run(parent, 'child', child::text, json_build_object('by', 'child', 'run_id', child), notify);
+    end if;
+end
+$$;
+
+-- Cancels the children of a run that are to end with it, and theirs. The caller holds the run's lock.
+create function longhaul.cancel_children(parent uuid, reason text, actor text, notify boolean default true)
+returns void
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    child uuid;
+begin
+    if exists (select from longhaul.run where run.id = parent and run.spares_children) then
+        return;
+    end if;
+    for child in
+        select run.id
+        from longhaul.run
+        where run.parent_id = parent
+          and run.on_parent_end = 'cancel'
+          and run.ended_at is null
+        order by run.id
+        -- One that ends by itself just now is waited for, and left out.
+        for no key update
+    loop
+        perform longhaul.cancel_run(child, reason, actor, notify);
+    end loop;
+end
+$$;
