@@ -17,20 +17,31 @@ pub enum Effect {
     ReadOnly,
     /// The target honours the key: tried again under the same key with the same bytes.
     Idempotent,
+    /// Writes into the engine's own database, together with its result: nothing is left in doubt.
+    Transactional,
     /// Never sent again by the engine unless it is known not to have happened.
     AtMostOnce,
 }
 
 impl Effect {
     /// Every effect, for messages that list them.
-    pub const ALL: [Self; 3] = [Self::ReadOnly, Self::Idempotent, Self::AtMostOnce];
+    pub const ALL: [Self; 4] = [Self::ReadOnly, Self::Idempotent, Self::Transactional, Self::AtMostOnce];
 
     /// As stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ReadOnly => "read_only",
             Self::Idempotent => "idempotent",
+            Self::Transactional => "transactional",
             Self::AtMostOnce => "at_most_once",
+        }
+    }
+
+    /// Whether nobody can vouch for an attempt whose outcome was lost.
+    pub const fn leaves_doubt(self) -> bool {
+        match self {
+            Self::ReadOnly | Self::Transactional => false,
+            Self::Idempotent | Self::AtMostOnce => true,
         }
     }
 
@@ -112,7 +123,7 @@ pub const fn verdict(effect: Effect, class: ErrorClass, known_not_applied: bool,
     // An attempt before this one may be in doubt although this one is not.
     let in_doubt = attempts.maybe_applied || !known_not_applied;
     let may_retry = match effect {
-        Effect::ReadOnly | Effect::Idempotent => true,
+        Effect::ReadOnly | Effect::Idempotent | Effect::Transactional => true,
         Effect::AtMostOnce => !in_doubt,
     };
     let room = attempts.attempt < attempts.attempts_max && !attempts.horizon_passed;
@@ -120,7 +131,7 @@ pub const fn verdict(effect: Effect, class: ErrorClass, known_not_applied: bool,
         return Verdict::Retry;
     }
     match effect {
-        Effect::ReadOnly => Verdict::Failed,
+        Effect::ReadOnly | Effect::Transactional => Verdict::Failed,
         Effect::Idempotent if in_doubt => Verdict::Unknown(UnknownReason::RetriesExhausted),
         Effect::AtMostOnce if in_doubt => Verdict::Unknown(UnknownReason::UnknownOutcome),
         Effect::Idempotent | Effect::AtMostOnce => Verdict::Failed,

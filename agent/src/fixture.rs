@@ -142,7 +142,7 @@ pub(crate) fn answered(seq: u32, turn: u32, reply: ModelReply) -> Step {
 /// A step for the call `index` of a turn, of the tool that has this effect.
 pub(crate) fn tool_step(seq: u32, (turn, index): (u32, u32), effect: Effect, state: StepState) -> Step {
     let name = match effect {
-        Effect::ReadOnly => "look",
+        Effect::ReadOnly | Effect::Transactional => "look",
         Effect::Idempotent => "book",
         Effect::AtMostOnce => "pay",
     };

@@ -173,10 +173,12 @@ fn take_up(journal: &Journal, now: DateTime<Utc>) -> Vec<Move> {
 fn take_up_step(step: &Step, now: DateTime<Utc>) -> Option<Move> {
     let again = |why| Some(Move::TryAgain { seq: step.seq, why });
     match (step.state, effect(step)) {
-        (StepState::Interrupted, Effect::ReadOnly | Effect::Idempotent) => again(Again::Interrupted),
         (StepState::Interrupted, Effect::AtMostOnce) => Some(lost_track(step)),
+        (StepState::Interrupted, _) => again(Again::Interrupted),
         (StepState::Waiting, Effect::AtMostOnce) if step.maybe_applied => Some(lost_track(step)),
-        (StepState::Unknown, Effect::ReadOnly | Effect::Idempotent) if step.resumed_over => again(Again::Resumed),
+        (StepState::Unknown, Effect::ReadOnly | Effect::Idempotent | Effect::Transactional) if step.resumed_over => {
+            again(Again::Resumed)
+        }
         (StepState::Waiting, _) if step.due_at.is_none_or(|due| due <= now) => again(Again::Due),
         (
             StepState::Waiting
@@ -226,7 +228,7 @@ fn at_the_deadline(journal: &Journal) -> Action {
             let unknown = match effect(step) {
                 Effect::AtMostOnce if in_doubt => return lost_track(step),
                 Effect::Idempotent if in_doubt => Some(UnknownReason::RetriesExhausted),
-                Effect::ReadOnly | Effect::Idempotent | Effect::AtMostOnce => None,
+                Effect::ReadOnly | Effect::Idempotent | Effect::Transactional | Effect::AtMostOnce => None,
             };
             Move::GiveUp {
                 seq: step.seq,

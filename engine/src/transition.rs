@@ -17,6 +17,7 @@ mod release_run;
 mod send_signal;
 mod start_child;
 mod start_runs;
+mod transact;
 mod wake_runs;
 
 pub use agent::{Applied, ApplyAgent};
@@ -32,6 +33,7 @@ pub use release_run::Release;
 pub use send_signal::{SendSignal, SignalSent};
 pub use start_child::{OnParentEnd, StartChild};
 pub use start_runs::BatchRefused;
+pub use transact::Uncommitted;
 
 /// What a holder must know before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,7 +1,10 @@
 //! Workflows in Rust: each step once, whatever becomes of the worker, and no stale result.
 
+mod child;
 mod retry;
+mod signal;
 mod stop;
+mod transaction;
 
 use engine::{RunId, StartRun};
 use longhaul_tests::world::World;

@@ -19,7 +19,8 @@ pub mod worker;
 pub mod workflow;
 
 pub use config::Config;
+pub use engine::{OnParentEnd, PgConnection};
 pub use model::ModelEndpoint;
 pub use tool::{Environment, FunctionContext, FunctionError, Functions};
 pub use worker::{Builder, Program, Worker, WorkerError};
-pub use workflow::{Context, Retry, Step, StepCall, StepFailed, WorkflowError, Workflows};
+pub use workflow::{Child, ChildRun, Context, Retry, Step, StepCall, StepFailed, WorkflowError, Workflows};

@@ -9,7 +9,7 @@ use engine::recorder::Answer;
 use engine::transition::Control;
 use engine::{
     Claim, Claimed, Ending, EngineError, EventWrite, Park, Recorded, RunId, StepBegin, StepChange, StepWrites, Then,
-    Transition,
+    Transition, Uncommitted,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,18 +131,52 @@ impl Scribe {
         self.transact(writes, Then::End(ending)).await
     }
 
-    async fn transact(&mut self, mut writes: StepWrites, then: Then) -> Result<Written, EngineError> {
+    /// Writes what was decided, unless something has woken the run since the holder looked.
+    pub(crate) async fn decide(&mut self, draft: Draft, wakes: i64) -> Result<Written, EngineError> {
+        self.transact(draft.writes, Then::GoOnUnwoken { wakes }).await
+    }
+
+    /// Writes in a transaction of somebody else's and commits it: both or neither. As an intent, it is refused once a
+    /// cancel or a pause was asked for. An error is certain: nothing was committed.
+    pub(crate) async fn commit(
+        &mut self,
+        draft: Draft,
+        transaction: Uncommitted,
+    ) -> Result<Result<Written, EngineError>, EngineError> {
+        let mut writes = draft.writes;
+        writes.has_intent = true;
+        let (transition, last) = self.numbered(writes, Then::GoOn);
+        let error = match transaction.commit(&transition).await {
+            Ok(Recorded::Now(control)) => return Ok(Ok(self.written(last, &transition, control))),
+            Ok(Recorded::Refused(control)) => return Ok(Ok(Written::Refused(control))),
+            Ok(Recorded::ClaimLost) => return Ok(Ok(Written::ClaimLost)),
+            Err(error) => error,
+        };
+        Ok(match self.look_until_answered(&mut 0).await? {
+            None => Ok(Written::ClaimLost),
+            Some(look) if look.event_seq >= last => Ok(self.written(last, &transition, look.control)),
+            Some(_) => Err(error),
+        })
+    }
+
+    fn numbered(&self, mut writes: StepWrites, then: Then) -> (Transition, i32) {
         writes.has_result &= self.crashed_before;
         for (event, seq) in writes.events.iter_mut().zip(self.event_seq + 1..) {
             event.seq = seq;
         }
         let last = writes.events.last().map_or(self.event_seq, |event| event.seq);
-        let transition = Arc::new(Transition {
+        let transition = Transition {
             claim: self.claim,
             parent: self.parent,
             writes,
             then,
-        });
+        };
+        (transition, last)
+    }
+
+    async fn transact(&mut self, writes: StepWrites, then: Then) -> Result<Written, EngineError> {
+        let (transition, last) = self.numbered(writes, then);
+        let transition = Arc::new(transition);
         let mut offers_after_loss = 0;
         loop {
             match self.shared.recorder.write(Arc::clone(&transition)).await {

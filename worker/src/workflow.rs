@@ -4,14 +4,18 @@
 //! done again. So all that it does in the world it does within [`Context::step`], and whatever a step depends on is in
 //! the step's input. Between two steps it may compute, and nothing else. Start at [`Context`].
 
+mod child;
 mod context;
+mod signal;
 mod step;
+mod transaction;
 
+pub use child::{Child, ChildRun};
 pub use context::{Context, StepCall};
 pub use step::{Retry, Step, StepFailed};
 
 pub(crate) use context::RunSide;
-pub(crate) use step::{Ask, AttemptOf, StepAsk, TimerAsk, Until, Wanted};
+pub(crate) use step::{Ask, JoinAsk, SignalAsk, StepAsk, TimerAsk, Until, Wanted, Work};
 
 use agent::{ErrorClass, StepError};
 use futures_util::FutureExt;

@@ -6,15 +6,18 @@
 
 mod asked;
 mod attempt;
+mod commit;
 mod stop;
+mod waits;
 
 use super::{Held, MOMENT, Shared};
 use crate::lease::{DatabaseClock, Lease};
 use crate::scribe::{Draft, Scribe, Written};
-use crate::workflow::{Context, Run, RunSide, StepAsk, TimerAsk, WorkflowError};
+use crate::workflow::{Context, JoinAsk, Run, RunSide, SignalAsk, StepAsk, TimerAsk, WorkflowError};
 use agent::{ErrorClass, StepError};
 use attempt::InFlight;
 use chrono::{DateTime, Utc};
+use commit::Finishing;
 use engine::query::TaskRow;
 use engine::transition::Control;
 use engine::{Ending, EngineError, Fence, Park};
@@ -28,6 +31,7 @@ use std::task::Poll;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use waits::Mail;
 
 /// Whether the driver goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +79,11 @@ struct Driver {
     /// Results that are not committed yet.
     draft: Draft,
     in_flight: InFlight,
+    /// Transactions whose functions are done.
+    finishing: Vec<Finishing>,
+    mail: Mail,
+    /// Whether it may have started children that are to end with it.
+    has_children: bool,
     /// Why the run cannot go on until a person has looked.
     stuck: Option<Stuck>,
 }
@@ -90,7 +99,17 @@ struct Open {
 
 enum Asked {
     Step(Box<OpenStep>),
-    Timer { due_at: DateTime<Utc>, ask: TimerAsk },
+    Timer {
+        due_at: DateTime<Utc>,
+        ask: TimerAsk,
+    },
+    /// For something told from outside.
+    Signal {
+        due_at: Option<DateTime<Utc>>,
+        ask: SignalAsk,
+    },
+    /// For a child's end.
+    Join(JoinAsk),
 }
 
 struct OpenStep {
@@ -136,19 +155,26 @@ impl Driver {
             if let Poll::Ready(ended) = futures_util::poll!(running.as_mut()) {
                 return self.end(ended).await;
             }
-            if self.take_asks() {
+            if self.take_asks() || self.attend().await? {
                 continue;
             }
+            self.drop_given_up();
             if self.has_work() {
                 if self.work().await? == Flow::Done {
                     return Ok(());
                 }
                 continue;
             }
-            if let Some(park) = self.rest()
-                && self.park(park).await? == Flow::Done
-            {
-                return Ok(());
+            match self.expire().await? {
+                Some(Flow::Done) => return Ok(()),
+                Some(Flow::GoOn) => continue,
+                None => {}
+            }
+            if let Some(park) = self.rest() {
+                if self.park(park).await? == Flow::Done {
+                    return Ok(());
+                }
+                continue;
             }
             tokio::select! {
                 biased;
@@ -196,8 +222,18 @@ impl Driver {
         if let Some(stuck) = &self.stuck {
             return Some(("approval", stuck.reason, None));
         }
-        let due = self.open.values().filter_map(Open::due_at).min()?;
-        (due - self.now() > MOMENT).then_some(("timer", "timer", Some(due)))
+        let due = self.open.values().filter_map(Open::due_at).min();
+        if due.is_some_and(|due| due - self.now() <= MOMENT) {
+            return None;
+        }
+        let waits = || self.open.values().map(|open| &open.what);
+        if waits().any(|what| matches!(what, Asked::Signal { .. })) {
+            Some(("signal", "signal", due))
+        } else if waits().any(|what| matches!(what, Asked::Join(_))) {
+            Some(("child", "child", due))
+        } else {
+            due.map(|due| ("timer", "timer", Some(due)))
+        }
     }
 
     async fn park(
@@ -213,7 +249,10 @@ impl Driver {
                 .into_iter()
                 .chain(self.deadline.filter(|deadline| *deadline > self.now()))
                 .min(),
-            detail: self.stuck.as_ref().map(|stuck| stuck.detail.clone()),
+            detail: match &self.stuck {
+                Some(stuck) => Some(stuck.detail.clone()),
+                None => self.waits_told(),
+            },
         };
         let written = self.scribe.park(&park).await?;
         if matches!(written, Written::Now(_)) {
@@ -252,8 +291,9 @@ impl Driver {
         if self.stuck.is_some() {
             return self.settle_then_stop().await;
         }
-        let draft = std::mem::take(&mut self.draft);
         let how = ending.state();
+        self.end_children(how).await?;
+        let draft = std::mem::take(&mut self.draft);
         match self.scribe.finish_with(draft.clone(), ending).await? {
             Written::Now(_) => info!("run {} {how}", self.scribe.claim.run),
             Written::ClaimLost => warn!(
@@ -275,6 +315,8 @@ impl Open {
     fn due_at(&self) -> Option<DateTime<Utc>> {
         match &self.what {
             Asked::Timer { due_at, .. } => Some(*due_at),
+            Asked::Signal { due_at, .. } => *due_at,
+            Asked::Join(_) => None,
             Asked::Step(step) => match step.phase {
                 Phase::Waiting { due_at } => Some(due_at),
                 Phase::Ready | Phase::Out | Phase::Unknown => None,

@@ -3,7 +3,7 @@
 use super::step::{Ask, Open, Step, TimerAsk, Until, Wanted, answered};
 use super::{Retry, StepFailed};
 use chrono::{DateTime, Utc};
-use engine::{RunId, payload};
+use engine::{Claim, Engine, RunId, payload};
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,14 +28,16 @@ pub struct StepCall {
 /// this path. The identity is taken when a method is called, not when its future is first polled.
 #[derive(Debug, Clone)]
 pub struct Context {
-    run: Arc<RunSide>,
+    pub(super) run: Arc<RunSide>,
     path: Arc<str>,
 }
 
 /// What all contexts of a run share with its driver.
 #[derive(Debug)]
 pub(crate) struct RunSide {
-    id: RunId,
+    pub(super) claim: Claim,
+    /// Starts children.
+    pub(super) engine: Engine,
     inner: Mutex<Inner>,
     /// Told when something is asked.
     pub(crate) asked: Notify,
@@ -51,9 +53,10 @@ struct Inner {
 }
 
 impl RunSide {
-    pub(crate) fn new(id: RunId) -> Arc<Self> {
+    pub(crate) fn new(claim: Claim, engine: Engine) -> Arc<Self> {
         Arc::new(Self {
-            id,
+            claim,
+            engine,
             inner: Mutex::default(),
             asked: Notify::new(),
         })
@@ -85,7 +88,7 @@ impl Context {
 
     /// The run's id.
     pub fn run_id(&self) -> RunId {
-        self.run.id
+        self.run.claim.run
     }
 
     /// A step: done once and recorded, however often the workflow is run again. `run` may be called several times where
@@ -167,7 +170,7 @@ impl Context {
     /// Follows from the run and the place of the call: nothing needs to be recorded.
     fn derived<const N: usize>(&self, name: &str) -> [u8; N] {
         let identity = self.next(name);
-        let digest = payload::digest(&format!("{}/{identity}", self.run.id));
+        let digest = payload::digest(&format!("{}/{identity}", self.run.claim.run));
         std::array::from_fn(|index| digest.get(index).copied().unwrap_or_default())
     }
 
@@ -207,7 +210,7 @@ impl Context {
         format!("{named}#{used}")
     }
 
-    fn open(&self, name: &str, key: Option<&str>) -> Result<Open, StepFailed> {
+    pub(super) fn open(&self, name: &str, key: Option<&str>) -> Result<Open, StepFailed> {
         let named = format!("{}{name}", self.path);
         let identity = match key {
             Some(key) => format!("{named}={key}"),

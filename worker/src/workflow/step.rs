@@ -4,6 +4,7 @@ use super::context::{RunSide, StepCall};
 use crate::FunctionError;
 use agent::{Effect, ErrorClass, StepError};
 use chrono::{DateTime, Utc};
+use engine::{PgConnection, RunId};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -67,6 +68,18 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// From a call to the output's JSON text.
 pub(crate) type AttemptOf = dyn Fn(StepCall) -> BoxFuture<'static, Result<String, FunctionError>> + Send + Sync;
 
+/// From a call and a transaction to the output's JSON text.
+pub(crate) type TransactionOf =
+    dyn for<'c> Fn(StepCall, &'c mut PgConnection) -> BoxFuture<'c, Result<String, FunctionError>> + Send + Sync;
+
+/// What a step does.
+#[derive(Clone)]
+pub(crate) enum Work {
+    Call(Arc<AttemptOf>),
+    /// Its writes are committed with its result.
+    Transaction(Arc<TransactionOf>),
+}
+
 /// What is asked of the driver.
 #[derive(Debug)]
 pub(crate) struct Ask {
@@ -79,16 +92,20 @@ pub(crate) struct Ask {
 pub(crate) enum Wanted {
     Step(StepAsk),
     Timer(TimerAsk),
+    Signal(SignalAsk),
+    Join(JoinAsk),
     Now(oneshot::Sender<Result<DateTime<Utc>, StepFailed>>),
 }
 
 pub(crate) struct StepAsk {
+    /// `task`, or `child` where it starts one.
+    pub(crate) kind: &'static str,
     pub(crate) effect: Effect,
     pub(crate) retry: Retry,
     pub(crate) timeout: Duration,
     /// JSON text.
     pub(crate) input: String,
-    pub(crate) attempt: Arc<AttemptOf>,
+    pub(crate) work: Work,
     /// JSON text of the output.
     pub(crate) answer: oneshot::Sender<Result<String, StepFailed>>,
 }
@@ -106,6 +123,21 @@ impl fmt::Debug for StepAsk {
 pub(crate) struct TimerAsk {
     pub(crate) until: Until,
     pub(crate) answer: oneshot::Sender<Result<(), StepFailed>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SignalAsk {
+    /// None: as long as it takes.
+    pub(crate) timeout: Option<Duration>,
+    /// JSON text of the payload; none: its time was over.
+    pub(crate) answer: oneshot::Sender<Result<Option<String>, StepFailed>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct JoinAsk {
+    pub(crate) child: RunId,
+    /// JSON text of the child's result.
+    pub(crate) answer: oneshot::Sender<Result<String, StepFailed>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -156,10 +188,11 @@ pub struct Step<O> {
     open: Result<Open, StepFailed>,
     name: String,
     input: Result<String, StepFailed>,
+    kind: &'static str,
     effect: Effect,
     retry: Retry,
     timeout: Duration,
-    attempt: Arc<AttemptOf>,
+    work: Work,
     output: PhantomData<fn() -> O>,
 }
 
@@ -170,34 +203,45 @@ impl<O: Serialize + DeserializeOwned + Send + 'static> Step<O> {
         F: Fn(StepCall, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, FunctionError>> + Send + 'static,
     {
-        let text = serde_json::to_string(&input).map_err(|error| {
-            let message = format!("the input of step {name} cannot be written as JSON: {error}");
-            StepFailed::new(StepError::new(ErrorClass::Permanent, "input_unreadable", message))
-        });
+        let text = input_text(name, &input);
         let attempt = move |call: StepCall| {
             let running = run(call, input.clone());
-            async move {
-                let output = running.await?;
-                serde_json::to_string(&output)
-                    .map_err(|error| FunctionError::permanent(format!("its output cannot be written as JSON: {error}")))
-            }
-            .boxed()
+            async move { output_text(&running.await?) }.boxed()
         };
+        Self::doing((open, name), text, (Effect::AtMostOnce, Work::Call(Arc::new(attempt))))
+    }
+
+    pub(super) fn doing(
+        (open, name): (Result<Open, StepFailed>, &str),
+        input: Result<String, StepFailed>,
+        (effect, work): (Effect, Work),
+    ) -> Self {
         Self {
             open,
             name: name.to_owned(),
-            input: text,
-            effect: Effect::AtMostOnce,
+            input,
+            kind: "task",
+            effect,
             retry: Retry::default(),
             timeout: TIMEOUT,
-            attempt: Arc::new(attempt),
+            work,
             output: PhantomData,
         }
     }
 
-    /// How it may be repeated; by default at most once.
+    pub(super) fn kind(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// How it may be repeated; by default at most once. A [transaction](super::Context::transaction) is transactional
+    /// whatever is said, and nothing else is: what claims to be is done at most once.
     pub fn effect(mut self, effect: Effect) -> Self {
-        self.effect = effect;
+        self.effect = match (&self.work, effect) {
+            (Work::Transaction(_), _) => self.effect,
+            (Work::Call(_), Effect::Transactional) => Effect::AtMostOnce,
+            (Work::Call(_), effect) => effect,
+        };
         self
     }
 
@@ -234,25 +278,44 @@ impl<O: Serialize + DeserializeOwned + Send + 'static> IntoFuture for Step<O> {
             let open = self.open?;
             let (answer, told) = oneshot::channel();
             let ask = StepAsk {
+                kind: self.kind,
                 effect: self.effect,
                 retry: self.retry,
                 timeout: self.timeout,
                 input: self.input?,
-                attempt: self.attempt,
+                work: self.work,
                 answer,
             };
             open.ask(&self.name, Wanted::Step(ask));
             let output = answered(told).await?;
-            serde_json::from_str(&output).map_err(|error| {
-                let message = format!(
-                    "what was recorded of step {} is not what the code expects: {error}",
-                    self.name
-                );
-                StepFailed::new(StepError::new(ErrorClass::Permanent, "output_changed", message))
-            })
+            as_expected(&self.name, &output)
         }
         .boxed()
     }
+}
+
+/// What a step depends on, as it is recorded.
+pub(super) fn input_text<I: Serialize>(name: &str, input: &I) -> Result<String, StepFailed> {
+    serde_json::to_string(input).map_err(|error| unwritable(name, &error))
+}
+
+pub(super) fn unwritable(name: &str, error: &serde_json::Error) -> StepFailed {
+    let message = format!("the input of step {name} cannot be written as JSON: {error}");
+    StepFailed::new(StepError::new(ErrorClass::Permanent, "input_unreadable", message))
+}
+
+/// What a step came to, as it is recorded.
+pub(super) fn output_text<O: Serialize>(output: &O) -> Result<String, FunctionError> {
+    serde_json::to_string(output)
+        .map_err(|error| FunctionError::permanent(format!("its output cannot be written as JSON: {error}")))
+}
+
+/// What was recorded, as the code wants it.
+pub(super) fn as_expected<O: DeserializeOwned>(name: &str, recorded: &str) -> Result<O, StepFailed> {
+    serde_json::from_str(recorded).map_err(|error| {
+        let message = format!("what was recorded of step {name} is not what the code expects: {error}");
+        StepFailed::new(StepError::new(ErrorClass::Permanent, "output_changed", message))
+    })
 }
 
 impl<O> fmt::Debug for Step<O> {

@@ -184,7 +184,7 @@ impl Driver {
 
     /// We cut it: at a cancel for good, at a shutdown to be gone on with, at no cost to its budget.
     fn attempt_cut(&self, mut step: Step) -> After {
-        step.maybe_applied |= effect(&step) != Effect::ReadOnly;
+        step.maybe_applied |= effect(&step).leaves_doubt();
         step.error = None;
         let (cut, event) = if self.is_cancelled() {
             let event = end_cancelled(&mut step);

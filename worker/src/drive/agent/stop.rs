@@ -172,7 +172,7 @@ impl Driver {
 /// unknown, unless repeating it changes nothing.
 pub(super) fn end_cancelled(step: &mut Step) -> &'static str {
     step.due_at = None;
-    if step.maybe_applied && effect(step) != Effect::ReadOnly {
+    if step.maybe_applied && effect(step).leaves_doubt() {
         step.state = StepState::Unknown;
         "step.unknown"
     } else {

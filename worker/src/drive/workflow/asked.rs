@@ -2,6 +2,7 @@
 
 use super::{Asked, Driver, Open, OpenStep, Phase, Stuck};
 use crate::drive::workflow::attempt::InFlight;
+use crate::drive::workflow::waits::Mail;
 use crate::drive::{Held, Shared};
 use crate::scribe::{Draft, Scribe};
 use crate::workflow::{Ask, RunSide, StepAsk, StepFailed, TimerAsk, Until, Wanted};
@@ -31,9 +32,12 @@ impl Driver {
         let rows = scribe.until_answered(|| shared.engine.tasks(claimed.claim.run)).await?;
         let next_seq = rows.last().map_or(1, |row| row.seq + 1);
         // The last of an identity counts: a step that failed its run goes on as a new one after a resume.
+        let mail = Mail::of(&rows);
+        let has_children = rows.iter().any(|row| row.kind == "child");
         let recorded: HashMap<String, TaskRow> = rows.into_iter().map(|row| (row.identity.clone(), row)).collect();
         let known = *control.borrow();
         Ok(Self {
+            side: RunSide::new(claimed.claim, shared.engine.clone()),
             shared,
             clock,
             lease,
@@ -45,13 +49,15 @@ impl Driver {
             deadline: claimed.deadline_at,
             resumed_fence: claimed.resumed_fence,
             is_replaying: claimed.crashes > 0,
-            side: RunSide::new(claimed.claim.run),
             recorded,
             next_seq,
             open: BTreeMap::new(),
             asked: 0,
             draft: Draft::default(),
             in_flight: InFlight::default(),
+            finishing: Vec::new(),
+            mail,
+            has_children,
             stuck: None,
         })
     }
@@ -66,6 +72,8 @@ impl Driver {
             match wanted {
                 Wanted::Step(ask) => self.take_step((identity, name), ask, row),
                 Wanted::Timer(ask) => self.take_timer((identity, name), ask, row),
+                Wanted::Signal(ask) => self.take_signal((identity, name), ask, row),
+                Wanted::Join(ask) => self.take_join((identity, name), ask, row),
                 Wanted::Now(answer) => self.take_now((identity, name), answer, row),
             }
         }
@@ -88,11 +96,11 @@ impl Driver {
         let mut seq = None;
         let mut was_out = false;
         if let Some(row) = row {
-            if row.kind != "task" || row.request_digest != payload::digest(&step.ask.input) {
+            if row.kind != step.ask.kind || row.request_digest != payload::digest(&step.ask.input) {
                 self.input_changed(&identity, &row, &step.ask.input);
                 return;
             }
-            let resumed = row.fence <= self.resumed_fence;
+            let resumed = self.begins_anew(&row);
             match row.state.as_str() {
                 "succeeded" => {
                     let _ = step
@@ -126,7 +134,7 @@ impl Driver {
         // What may be repeated is in doubt only once nothing more is tried.
         let reason = match step.ask.effect {
             Effect::AtMostOnce => UnknownReason::UnknownOutcome,
-            Effect::ReadOnly | Effect::Idempotent => UnknownReason::RetriesExhausted,
+            Effect::ReadOnly | Effect::Transactional | Effect::Idempotent => UnknownReason::RetriesExhausted,
         };
         let mut open = Open {
             identity,
@@ -150,7 +158,7 @@ impl Driver {
             "waiting" => step.phase = due_at.map_or(Phase::Ready, |due_at| Phase::Waiting { due_at }),
             // Its worker died, which costs the step none of its attempts.
             "running" if repeatable => {
-                step.maybe_applied |= step.ask.effect != Effect::ReadOnly;
+                step.maybe_applied |= step.ask.effect.leaves_doubt();
                 step.attempts_max += 1;
             }
             "unknown" if resumed && repeatable => {
@@ -171,17 +179,25 @@ impl Driver {
                 self.input_changed(&identity, &row, "a timer");
                 return;
             }
-            if let ("waiting", Some(due_at)) = (row.state.as_str(), row.due_at) {
-                self.take_on(Open {
-                    identity,
-                    name,
-                    seq: Some(row.seq),
-                    what: Asked::Timer { due_at, ask },
-                });
-            } else {
-                let _ = ask.answer.send(Ok(()));
+            match (row.state.as_str(), row.due_at) {
+                ("waiting", Some(due_at)) => {
+                    let (seq, what) = (Some(row.seq), Asked::Timer { due_at, ask });
+                    self.take_on(Open {
+                        identity,
+                        name,
+                        seq,
+                        what,
+                    });
+                    return;
+                }
+                ("cancelled", _) if self.begins_anew(&row) => {}
+                // Nobody waited for it any more.
+                ("cancelled", _) => return,
+                _ => {
+                    let _ = ask.answer.send(Ok(()));
+                    return;
+                }
             }
-            return;
         }
         let due_at = match ask.until {
             Until::At(instant) => instant,
@@ -233,7 +249,12 @@ impl Driver {
         let _ = answer.send(Ok(now));
     }
 
-    fn take_on(&mut self, open: Open) {
+    /// Whether it stopped with its run, which somebody has let go on since then.
+    pub(super) fn begins_anew(&self, row: &TaskRow) -> bool {
+        row.fence <= self.resumed_fence
+    }
+
+    pub(super) fn take_on(&mut self, open: Open) {
         self.asked += 1;
         self.open.insert(self.asked, open);
     }
@@ -268,7 +289,7 @@ impl Driver {
     }
 
     /// The code asks for something else than it did: going on would answer it with a stale result.
-    fn input_changed(&mut self, identity: &str, row: &TaskRow, asked: &str) {
+    pub(super) fn input_changed(&mut self, identity: &str, row: &TaskRow, asked: &str) {
         let detail = json!({
             "code": "input_changed",
             "step": identity,
@@ -288,7 +309,7 @@ fn outcome_lost() -> StepError {
 }
 
 /// A failure as it was recorded.
-fn failed(error: Option<&str>) -> StepFailed {
+pub(super) fn failed(error: Option<&str>) -> StepFailed {
     let recorded = error.and_then(|error| serde_json::from_str(error).ok());
     StepFailed::new(recorded.unwrap_or_else(|| {
         StepError::new(

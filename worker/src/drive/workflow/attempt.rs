@@ -1,30 +1,37 @@
 //! Attempts of steps: intents first, then the functions, each in a task of its own, then what came of them.
 
 use super::asked::unsigned;
+use super::commit::{self, Finishing};
 use super::{Asked, Driver, Flow, Open, OpenStep, Phase, Stuck};
 use crate::FunctionError;
 use crate::crash_point::crash_point;
 use crate::scribe::{Draft, Written};
-use crate::workflow::{AttemptOf, StepCall, StepFailed};
+use crate::workflow::{StepCall, StepFailed, Work};
 use agent::effect::{Attempts, UnknownReason, verdict};
 use agent::{Effect, ErrorClass, StepError, Verdict};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::retry::Schedule;
-use engine::{EngineError, StepBegin, StepChange, limits};
+use engine::{EngineError, StepBegin, StepChange, Uncommitted, limits};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
 /// What an attempt came to.
-pub(super) type Outcome = Result<String, Failure>;
+pub(super) type Outcome = Result<Done, Failure>;
+
+/// JSON text of what an attempt gives.
+pub(super) enum Done {
+    Committed(String),
+    /// Its writes count once its result is recorded.
+    Uncommitted(String, Uncommitted),
+}
 
 /// Why an attempt failed.
 pub(super) struct Failure {
-    error: StepError,
+    pub(super) error: StepError,
     /// Whether it is certain that nothing was done.
-    not_applied: bool,
+    pub(super) not_applied: bool,
 }
 
 /// An attempt that is over.
@@ -78,11 +85,14 @@ impl InFlight {
 impl Driver {
     /// Whether something is to be recorded or started.
     pub(super) fn has_work(&self) -> bool {
-        !self.draft.is_empty() || self.open.values().any(Open::is_ready)
+        !self.draft.is_empty() || !self.finishing.is_empty() || self.open.values().any(Open::is_ready)
     }
 
     /// Commits all results so far, and with them the intents of what is ready; then starts what is ready.
     pub(super) async fn work(&mut self) -> Result<Flow, EngineError> {
+        if self.commit_all().await? == Flow::Done {
+            return Ok(Flow::Done);
+        }
         let results = std::mem::take(&mut self.draft);
         let ready: Vec<u64> = self
             .open
@@ -119,7 +129,6 @@ impl Driver {
             return Ok(Flow::GoOn);
         }
         self.is_replaying = false;
-        self.is_replaying = false;
         for asked in ready {
             self.start(asked);
         }
@@ -140,7 +149,7 @@ impl Driver {
         }
     }
 
-    fn claim_lost(&self) -> Flow {
+    pub(super) fn claim_lost(&self) -> Flow {
         tracing::warn!(
             "the claim of run {} is lost, its work is dropped",
             self.scribe.claim.run
@@ -192,6 +201,7 @@ impl Driver {
         };
         Some(StepBegin {
             state,
+            kind: step.ask.kind,
             effect: step.ask.effect.as_str(),
             key: step.key.clone(),
             attempt: signed(step.attempt),
@@ -241,7 +251,9 @@ impl Driver {
         };
         let own = step.ask.timeout;
         let timeout = deadline.map_or(own, |left| own.min(left));
-        let attempt = Arc::clone(&step.ask.attempt);
+        let work = step.ask.work.clone();
+        let engine = self.shared.engine.clone();
+        self.has_children |= step.ask.kind == "child";
         self.in_flight.spawn(asked, step.ask.effect, async move {
             if !lease.is_live() {
                 let over = "the worker's lease was over before the step was started";
@@ -250,7 +262,10 @@ impl Driver {
                     not_applied: true,
                 });
             }
-            within(timeout, &attempt, call).await
+            match work {
+                Work::Call(attempt) => within(timeout, attempt(call)).await.map(Done::Committed),
+                Work::Transaction(attempt) => commit::within(timeout, &engine, |tx| attempt(call, tx)).await,
+            }
         });
     }
 
@@ -265,14 +280,22 @@ impl Driver {
         };
         match finished.outcome {
             None => {
-                step.maybe_applied |= step.ask.effect != Effect::ReadOnly;
+                step.maybe_applied |= step.ask.effect.leaves_doubt();
                 step.attempts_max += 1;
                 step.phase = Phase::Ready;
                 // Whoever goes on with it knows that it was begun.
                 self.conclude(&mut open, ("given_back", None, None), Some(now));
                 self.open.insert(finished.asked, open);
             }
-            Some(Ok(output)) => {
+            Some(Ok(Done::Uncommitted(output, transaction))) => {
+                self.open.insert(finished.asked, open);
+                self.finishing.push(Finishing {
+                    asked: finished.asked,
+                    output,
+                    transaction,
+                });
+            }
+            Some(Ok(Done::Committed(output))) => {
                 self.conclude(&mut open, ("succeeded", Some(output.clone()), None), None);
                 if let Asked::Step(step) = open.what {
                     let _ = step.ask.answer.send(Ok(output));
@@ -282,7 +305,7 @@ impl Driver {
         }
     }
 
-    fn take_failure(&mut self, (asked, mut open): (u64, Open), failure: Failure, now: DateTime<Utc>) {
+    pub(super) fn take_failure(&mut self, (asked, mut open): (u64, Open), failure: Failure, now: DateTime<Utc>) {
         let Asked::Step(step) = &mut open.what else {
             return;
         };
@@ -363,6 +386,7 @@ impl Driver {
             let seq = self.number();
             self.draft.begin(StepBegin {
                 state,
+                kind: step.ask.kind,
                 effect: step.ask.effect.as_str(),
                 key: step.key.clone(),
                 attempt: signed(step.attempt),
@@ -409,6 +433,10 @@ impl Driver {
                     step.phase = Phase::Ready;
                     self.open.insert(asked, open);
                 }
+                // Whether a signal or the time came first is decided by the database.
+                Asked::Signal { .. } | Asked::Join(_) => {
+                    self.open.insert(asked, open);
+                }
             }
         }
     }
@@ -420,8 +448,12 @@ impl Open {
     }
 }
 
-async fn within(timeout: Duration, attempt: &Arc<AttemptOf>, call: StepCall) -> Outcome {
-    match tokio::time::timeout(timeout, attempt(call)).await {
+/// Runs an attempt within its limits.
+pub(super) async fn within(
+    timeout: Duration,
+    attempt: impl Future<Output = Result<String, FunctionError>>,
+) -> Result<String, Failure> {
+    match tokio::time::timeout(timeout, attempt).await {
         Ok(Ok(output)) if output.len() > limits::INPUT_BYTES_MAX => {
             let bytes = output.len();
             let message = format!(
@@ -476,7 +508,7 @@ pub(super) fn change(seq: i32, step: &OpenStep, state: &'static str) -> StepChan
     }
 }
 
-fn rung(seq: i32) -> StepChange {
+pub(super) fn rung(seq: i32) -> StepChange {
     StepChange {
         seq,
         state: "succeeded",

@@ -53,6 +53,15 @@ impl Driver {
             Stop::GiveBack(Release::Paused | Release::DriverBroke) | Stop::Cancel | Stop::Deadline => None,
         };
         self.collect(grace).await;
+        match stop {
+            Stop::Lost | Stop::Cancel => self.finishing.clear(),
+            // Nothing is to be started any more, but this is only to be committed.
+            Stop::Deadline | Stop::GiveBack(_) => {
+                if self.commit_all().await? == Flow::Done {
+                    return Ok(());
+                }
+            }
+        }
         let draft = std::mem::take(&mut self.draft);
         if self.record(draft).await? == Flow::Done || stop == Stop::Lost {
             return Ok(());
@@ -149,8 +158,9 @@ impl Driver {
     }
 
     async fn finish(mut self, ending: Ending) -> Result<(), EngineError> {
-        let draft = std::mem::take(&mut self.draft);
         let how = ending.state();
+        self.end_children(how).await?;
+        let draft = std::mem::take(&mut self.draft);
         if matches!(
             self.scribe.finish_with(draft, ending).await?,
             crate::scribe::Written::Now(_)
@@ -167,9 +177,9 @@ impl Driver {
         for open in std::mem::take(&mut self.open).into_values() {
             let Some(seq) = open.seq else { continue };
             let (changed, doubtful) = match &open.what {
-                Asked::Timer { .. } => (cancelled(seq), false),
+                Asked::Timer { .. } | Asked::Signal { .. } | Asked::Join(_) => (cancelled(seq), false),
                 Asked::Step(step) => {
-                    let doubtful = step.maybe_applied && step.ask.effect != Effect::ReadOnly;
+                    let doubtful = step.maybe_applied && step.ask.effect.leaves_doubt();
                     if doubtful || step.phase == Phase::Unknown {
                         doubts.push(step.ask.effect == Effect::AtMostOnce);
                     }
@@ -191,8 +201,8 @@ impl Driver {
             if !was_out && row.state != "waiting" {
                 continue;
             }
-            let doubtful =
-                (was_out || row.maybe_applied) && row.kind == "task" && row.effect != Effect::ReadOnly.as_str();
+            let leaves_doubt = Effect::parse(&row.effect).is_none_or(Effect::leaves_doubt);
+            let doubtful = (was_out || row.maybe_applied) && row.kind == "task" && leaves_doubt;
             let changed = StepChange {
                 state: ended(doubtful),
                 attempt: row.attempt,
@@ -225,7 +235,7 @@ const fn ended(doubtful: bool) -> &'static str {
     if doubtful { "unknown" } else { "cancelled" }
 }
 
-fn cancelled(seq: i32) -> StepChange {
+pub(super) fn cancelled(seq: i32) -> StepChange {
     StepChange {
         seq,
         state: "cancelled",

@@ -1,6 +1,8 @@
 //! How a function says what went wrong.
 
+use crate::worker::chain;
 use agent::{AttemptOutcome, ErrorClass, StepError, ToolOutcome};
+use engine::{DatabaseError, EngineError};
 use std::fmt;
 
 /// What went wrong in a function. Unless it is marked [`not_applied`](Self::not_applied), the function may have acted
@@ -11,6 +13,7 @@ pub struct FunctionError {
     message: String,
     suggestion: Option<String>,
     not_applied: bool,
+    code: Option<&'static str>,
 }
 
 impl FunctionError {
@@ -35,6 +38,7 @@ impl FunctionError {
             message: message.into(),
             suggestion: None,
             not_applied: false,
+            code: None,
         }
     }
 
@@ -54,11 +58,32 @@ impl FunctionError {
 }
 
 impl FunctionError {
+    /// The same, under a word for programs of our own.
+    pub(crate) fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
     /// As it is recorded, and whether nothing was done.
     pub(crate) fn into_step_error(self, code: &str) -> (StepError, bool) {
-        let mut error = StepError::new(self.class, code, storable(&self.message));
+        let mut error = StepError::new(self.class, self.code.unwrap_or(code), storable(&self.message));
         error.suggestion = self.suggestion.as_deref().map(storable);
         (error, self.not_applied)
+    }
+}
+
+/// What the database said to a statement of a step's own. A lost connection, a deadlock or a serialization failure may
+/// pass by itself.
+impl From<DatabaseError> for FunctionError {
+    fn from(error: DatabaseError) -> Self {
+        let error = EngineError::from(error);
+        let message = error.said_by_server().map_or_else(|| chain(&error), str::to_owned);
+        let told = if error.is_transient() {
+            Self::transient(message)
+        } else {
+            Self::permanent(message)
+        };
+        told.code("database_error")
     }
 }
 

@@ -1,0 +1,211 @@
+//! Workflows that are told things from outside.
+
+use super::{steps, world};
+use engine::{RunId, SendSignal, StartRun};
+use longhaul_tests::world::World;
+use serde_json::{Value, json};
+use std::time::Duration;
+use worker::{Builder, Context, WorkflowError};
+
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+async fn start(world: &World, kind: &str, input: Value) -> RunId {
+    let start = StartRun::workflow(kind, input.to_string());
+    world.engine.start_run(&start).await.expect("the run starts").run
+}
+
+async fn send(world: &World, run: RunId, name: &str, payload: Value) {
+    let signal = SendSignal {
+        run,
+        name: name.to_owned(),
+        payload: payload.to_string(),
+        id: None,
+        sender: Some("ann".to_owned()),
+    };
+    assert!(world.engine.send_signal(&signal).await.expect("it is sent").created);
+}
+
+fn result(detail: &engine::query::RunDetail) -> Value {
+    serde_json::from_str(detail.result.as_deref().expect("it has a result")).unwrap()
+}
+
+/// Waits for as many signals as it is told, each for a week.
+fn collects(builder: Builder) -> Builder {
+    builder.workflow("collects", |ctx: Context, count: usize| async move {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(ctx.wait_signal::<Value>("item", WEEK).await?);
+        }
+        Ok::<_, WorkflowError>(all)
+    })
+}
+
+/// Waits so many milliseconds.
+fn hurried(builder: Builder) -> Builder {
+    builder.workflow("hurried", |ctx: Context, millis: u64| async move {
+        let before = ctx.now().await?;
+        let come = ctx.wait_signal::<Value>("item", Duration::from_millis(millis)).await?;
+        let after = ctx.now().await?;
+        Ok::<_, WorkflowError>((come, (after - before).num_milliseconds()))
+    })
+}
+
+#[tokio::test]
+async fn signals_that_came_before_the_wait_are_kept_for_it_in_their_order() {
+    let world = world().await;
+    let run = start(&world, "collects", json!(2)).await;
+    for (name, payload) in [
+        ("item", json!(1)),
+        ("other", json!("no")),
+        ("item", json!({"b": 2})),
+        ("item", json!(3)),
+    ] {
+        send(&world, run, name, payload).await;
+    }
+    let worker = world.worker_with(world.config("worker A"), collects);
+
+    assert_eq!(result(&world.settled(run).await), json!([1, {"b": 2}]));
+    let taken: Value = world
+        .sql(
+            "select jsonb_agg(jsonb_build_array(name, sender, taken_by) order by at)
+             from longhaul_audit.signal where run_id = $1",
+            run,
+        )
+        .await;
+    assert_eq!(
+        taken,
+        json!([
+            ["item", "ann", 1],
+            ["other", "ann", null],
+            ["item", "ann", 2],
+            ["item", "ann", null]
+        ])
+    );
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_wait_holds_no_worker_and_goes_on_with_what_came() {
+    let world = world().await;
+    let run = start(&world, "collects", json!(2)).await;
+    let worker = world.worker_with(world.config("worker A"), collects);
+    for payload in [json!("first"), json!("second")] {
+        let parked = world
+            .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("signal"))
+            .await;
+        assert_eq!((parked.state.as_str(), parked.worker), ("waiting", None));
+        send(&world, run, "item", payload).await;
+    }
+
+    assert_eq!(result(&world.settled(run).await), json!(["first", "second"]));
+    assert_eq!(
+        steps(&world, run).await,
+        json!({"item#1": "succeeded", "item#2": "succeeded"})
+    );
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_wait_whose_time_is_over_goes_on_without_a_signal_and_never_early() {
+    let world = world().await;
+    let parked = start(&world, "hurried", json!(2500)).await;
+    let held = start(&world, "hurried", json!(300)).await;
+    let worker = world.worker_with(world.config("worker A"), hurried);
+
+    for (run, least) in [(held, 300), (parked, 2500)] {
+        let ended = result(&world.settled(run).await);
+        assert_eq!(ended[0], Value::Null);
+        assert!(ended[1].as_i64() >= Some(least), "{ended}");
+        world.events(run).await;
+    }
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_signal_that_meets_the_end_of_the_wait_is_either_taken_or_left() {
+    let world = world().await;
+    let worker = world.worker_with(world.config("worker A"), hurried);
+    let (mut taken, mut left) = (0, 0);
+    for round in 0..40_u64 {
+        let run = start(&world, "hurried", json!(60)).await;
+        world.until(run, "it waits", |run| run.state != "queued").await;
+        tokio::time::sleep(Duration::from_millis(40 + round)).await;
+        let signal = SendSignal {
+            run,
+            name: "item".to_owned(),
+            payload: "1".to_owned(),
+            id: None,
+            sender: None,
+        };
+        let sent = world.engine.send_signal(&signal).await;
+        let ended = result(&world.settled(run).await);
+        let by: Value = world
+            .sql(
+                "select jsonb_build_array((select taken_by from longhaul_audit.signal where run_id = $1))",
+                run,
+            )
+            .await;
+        assert_eq!(
+            ended[0].is_null(),
+            by[0].is_null(),
+            "round {round}: {ended}, taken by {by}"
+        );
+        if ended[0].is_null() {
+            left += 1;
+        } else {
+            taken += 1;
+            assert!(sent.is_ok(), "round {round}");
+        }
+    }
+    assert!(taken > 0 && left > 0, "{taken} taken, {left} left");
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_wait_that_the_workflow_gave_up_takes_no_signal() {
+    let world = world().await;
+    let run = start(&world, "impatient", json!(null)).await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("impatient", |ctx: Context, (): ()| async move {
+            let first = tokio::select! {
+                biased;
+                come = ctx.wait_signal::<Value>("item", None) => come?,
+                slept = ctx.sleep(Duration::from_millis(100)) => { slept?; None }
+            };
+            let go = ctx.wait_signal::<Value>("go", None).await?;
+            let second = ctx.wait_signal::<Value>("item", None).await?;
+            Ok::<_, WorkflowError>((first, go, second))
+        })
+    });
+    world
+        .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("signal"))
+        .await;
+    send(&world, run, "item", json!("kept")).await;
+    send(&world, run, "go", json!("go")).await;
+
+    assert_eq!(result(&world.settled(run).await), json!([null, "go", "kept"]));
+    assert_eq!(
+        steps(&world, run).await,
+        json!({"item#1": "cancelled", "sleep#1": "succeeded", "go#1": "succeeded", "item#2": "succeeded"})
+    );
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_payload_that_the_code_does_not_expect_is_an_error_of_the_wait() {
+    let world = world().await;
+    let run = start(&world, "strict", json!(null)).await;
+    send(&world, run, "item", json!("seven")).await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("strict", |ctx: Context, (): ()| async move {
+            let refused = ctx.wait_signal::<u32>("item", None).await.unwrap_err();
+            Ok::<_, WorkflowError>(refused.code().to_owned())
+        })
+    });
+
+    assert_eq!(result(&world.settled(run).await), json!("signal_unreadable"));
+    worker.drain().await;
+}
