@@ -2,10 +2,11 @@
 
 use crate::options::Access;
 use crate::problem::PROBLEM_JSON;
-use crate::runs::LabelFilter;
+use crate::runs::{LabelFilter, agent_or_workflow};
 use serde_json::json;
 use utoipa::PartialSchema;
 use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{Schema, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -17,7 +18,7 @@ use utoipa::openapi::{
 
 const SCHEME: &str = "token";
 
-const DESCRIPTION: &str = "Durable agent runs on Postgres. Every answer that is not what was asked for is \
+const DESCRIPTION: &str = "Durable runs of agents and workflows on Postgres. Every answer that is not what was asked for is \
 `application/problem+json` with a stable `code`; `/docs/errors/CODE` says what happened and what to do. Lists go on with \
 `cursor`. The same things can be done in SQL and with the `longhaul` command.";
 
@@ -37,7 +38,7 @@ pub(crate) fn bare() -> OpenApi {
     OpenApiBuilder::new()
         .info(info)
         .tags(Some([
-            tag("runs", "Durable executions of an agent"),
+            tag("runs", "Durable executions of an agent or a workflow"),
             tag("agents", "Definitions of what an agent may do and spend"),
             tag("health", "For whoever watches the process"),
         ]))
@@ -101,6 +102,13 @@ pub(crate) fn complete(mut document: OpenApi, access: &Access) -> OpenApi {
     let asks_token = matches!(access, Access::Token(_));
     if asks_token && let Some(components) = &mut document.components {
         components.add_security_scheme(SCHEME, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    }
+    if let Some(RefOr::T(Schema::Object(new_run))) = document
+        .components
+        .as_mut()
+        .and_then(|components| components.schemas.get_mut("NewRun"))
+    {
+        new_run.extensions = Some(Extensions::from_iter([("oneOf", agent_or_workflow())]));
     }
     for (path, item) in &mut document.paths.paths {
         for operation in [&mut item.get, &mut item.post].into_iter().flatten() {

@@ -11,4 +11,4 @@ pub(crate) use control::{__path_cancel, __path_pause, __path_resume, cancel, pau
 pub(crate) use list::{__path_list, LabelFilter, list};
 pub(crate) use read::{__path_journal, __path_transcript, journal, numbered, transcript};
 pub(crate) use show::{__path_show, raw, show};
-pub(crate) use start::{__path_start, __path_start_batch, start, start_batch};
+pub(crate) use start::{__path_start, __path_start_batch, agent_or_workflow, start, start_batch};

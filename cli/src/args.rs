@@ -35,7 +35,7 @@ Exit codes:
 Settings are options, or else LONGHAUL_* variables, or else in longhaul.toml: see longhaul config.
 Colours are for terminals, unless NO_COLOR is set.";
 
-/// Durable agent runs on Postgres: every step is recorded before it acts, so a run survives the death of its worker.
+/// Durable agents and workflows on Postgres: every step is recorded, so a run survives the death of its worker.
 #[derive(Debug, Parser)]
 #[command(name = "longhaul", version, after_help = AFTER_HELP, max_term_width = 110)]
 #[command(arg_required_else_help = true, subcommand_required = true)]

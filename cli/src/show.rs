@@ -11,6 +11,11 @@ use comfy_table::presets;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
 
+/// The workflow that a run of this kind is of.
+pub(crate) fn workflow(kind: &str) -> Option<&str> {
+    Some(kind).filter(|kind| *kind != "agent")
+}
+
 /// A table without lines and as wide as its content: a row stays a row for whoever greps or copies it.
 pub(crate) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();

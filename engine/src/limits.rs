@@ -10,6 +10,11 @@ pub const LOCK_TIMEOUT: &str = "10s";
 pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
 /// An earlier conversation, and one model reply.
 pub const CONTENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A workflow's name. The database checks it too, by the same words.
+pub const WORKFLOW_NAME_BYTES_MAX: usize = 63;
+/// What can be one, in words.
+pub const WORKFLOW_NAME: &str =
+    "1 to 63 lower-case letters, digits and hyphens, of which the first is no hyphen; not agent";
 /// Nesting of any payload: serde stops at 128, and people stop reading long before.
 pub const DEPTH_MAX: usize = 64;
 /// Runs claimed by one statement: performance.md measures 20 to 100 as the best.
@@ -32,6 +37,14 @@ pub const fn suspects_at_once(crashes: i32) -> u32 {
         3 => 3,
         _ => 1,
     }
+}
+/// Whether a workflow can have this name: it is [`WORKFLOW_NAME`]. `agent` is the kind of all agents' runs.
+pub fn is_workflow_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=WORKFLOW_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && !name.starts_with('-')
+        && name != "agent"
 }
 /// Runs started by one statement: a fifth of a second's work.
 pub const BATCH_RUNS_MAX: usize = 1000;

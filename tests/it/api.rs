@@ -7,6 +7,7 @@ mod followers;
 mod idle;
 mod manual;
 mod runs;
+mod workflows;
 
 use longhaul_tests::http_door::HttpDoor;
 use longhaul_tests::world::World;

@@ -136,7 +136,26 @@ fn a_usage_mistake_has_its_code_and_a_help_is_no_mistake() {
     let desk = Desk::new();
     let said = |words: &[&str]| String::from_utf8_lossy(&desk.run(words).stderr).into_owned();
     assert!(said(&["run", "lits"]).starts_with("error[usage]: unrecognized subcommand 'lits'\n"));
-    assert!(said(&[]).starts_with("Durable agent runs on Postgres"));
+    assert!(said(&[]).starts_with("Durable agents and workflows on Postgres"));
+}
+
+#[test]
+fn a_run_is_of_an_agent_or_of_a_workflow_and_not_of_both() {
+    let desk = Desk::new();
+    let refusals: [&[&str]; 5] = [
+        &["run", "start", "--input", "1"],
+        &["run", "start", "desk", "--workflow", "shop"],
+        &["run", "start", "--workflow", "Shop"],
+        &["run", "start", "--workflow", "agent"],
+        &["run", "start", "--workflow", "shop", "--history", "earlier.json"],
+    ];
+    for words in refusals {
+        let (error, code) = desk.refused(words);
+        assert_eq!((error["code"].as_str(), code), (Some("usage"), Some(2)), "{words:?}");
+    }
+    // Let in, it asks for the database next.
+    let (error, _) = desk.refused(&["run", "start", "--workflow", "shop"]);
+    assert_eq!(error["code"], "no_database");
 }
 
 #[test]

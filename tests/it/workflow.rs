@@ -1,6 +1,7 @@
 //! Workflows in Rust: each step once, whatever becomes of the worker, and no stale result.
 
 mod child;
+mod command_line;
 mod retry;
 mod signal;
 mod stop;

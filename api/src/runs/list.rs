@@ -1,6 +1,6 @@
 //! A page of runs.
 
-use super::standing::State as RunState;
+use super::standing::{State as RunState, workflow};
 use crate::answer::Json;
 use crate::parameter::{Parameters, bad};
 use crate::problem::Problem;
@@ -8,14 +8,16 @@ use crate::server::App;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use engine::RunId;
+use engine::limits::{WORKFLOW_NAME, is_workflow_name};
 use engine::query::{RunRow, RunsWanted};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-const PARAMETERS: [&str; 8] = [
+const PARAMETERS: [&str; 9] = [
     "state",
     "agent",
+    "workflow",
     "requester",
     "label",
     "created_after",
@@ -35,10 +37,12 @@ pub(crate) struct LabelFilter(String);
 pub(crate) struct RunSummary {
     #[schema(value_type = uuid::Uuid)]
     id: RunId,
-    /// `agent`.
+    /// `agent`, or the workflow's name.
     kind: String,
-    /// The agent's name.
+    /// The agent's name; null: it is of a workflow.
     agent: Option<String>,
+    /// The workflow's name; null: it is of an agent.
+    workflow: Option<String>,
     /// The version that the run keeps.
     agent_version: Option<i32>,
     state: RunState,
@@ -73,6 +77,7 @@ impl From<RunRow> for RunSummary {
     fn from(row: RunRow) -> Self {
         Self {
             id: row.id,
+            workflow: workflow(&row.kind),
             kind: row.kind,
             agent: row.agent,
             agent_version: row.agent_version,
@@ -100,6 +105,7 @@ impl From<RunRow> for RunSummary {
     params(
         ("state" = Option<RunState>, Query, description = "Only runs in this state"),
         ("agent" = Option<String>, Query, min_length = 1, max_length = 255, pattern = r"^[^\u0000]*$", description = "Only runs of this agent"),
+        ("workflow" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9-]{0,62}$", description = "Only runs of this workflow"),
         ("requester" = Option<String>, Query, min_length = 1, max_length = 255, pattern = r"^[^\u0000]*$", description = "Only runs on behalf of this one"),
         ("label" = Option<Vec<LabelFilter>>, Query, style = Form, explode, description = "`name=value`: only runs with this label; may come more than once",
             example = json!(["team=support"])),
@@ -116,6 +122,7 @@ pub(crate) async fn list(State(app): State<App>, parameters: Parameters) -> Resu
     let wanted = RunsWanted {
         state: parameters.text("state")?.map(state).transpose()?,
         agent: parameters.name("agent")?,
+        workflow: named_workflow(&parameters)?,
         requester: parameters.name("requester")?,
         labels: labels.clone().unwrap_or_default(),
         created_from: parameters.instant("created_after")?,
@@ -135,6 +142,13 @@ pub(crate) async fn list(State(app): State<App>, parameters: Parameters) -> Resu
         runs: rows.into_iter().map(RunSummary::from).collect(),
         next_cursor,
     }))
+}
+
+fn named_workflow(parameters: &Parameters) -> Result<Option<String>, Problem> {
+    match parameters.text("workflow")? {
+        Some(name) if !is_workflow_name(name) => Err(bad("workflow", WORKFLOW_NAME)),
+        name => Ok(name.map(str::to_owned)),
+    }
 }
 
 fn state(given: &str) -> Result<String, Problem> {

@@ -1,6 +1,6 @@
 //! One run.
 
-use super::standing::{State as RunState, waits_for};
+use super::standing::{State as RunState, waits_for, workflow};
 use crate::answer::Json;
 use crate::parameter::{Parameters, RunPath};
 use crate::problem::Problem;
@@ -19,10 +19,12 @@ use utoipa::ToSchema;
 pub(crate) struct Run {
     #[schema(value_type = uuid::Uuid)]
     id: RunId,
-    /// `agent`.
+    /// `agent`, or the workflow's name.
     kind: String,
-    /// The agent's name.
+    /// The agent's name; null: it is of a workflow.
     agent: Option<String>,
+    /// The workflow's name; null: it is of an agent.
+    workflow: Option<String>,
     /// The version that the run keeps.
     agent_version: Option<i32>,
     state: RunState,
@@ -33,7 +35,7 @@ pub(crate) struct Run {
     waiting_for: Option<String>,
     /// More exactly, such as `unknown_outcome`.
     wait_reason: Option<String>,
-    /// Whether a live worker takes from its queue and has what its agent needs.
+    /// Whether a live worker takes from its queue, and has what its agent needs or its workflow.
     drivable: bool,
     requester: String,
     labels: BTreeMap<String, String>,
@@ -78,6 +80,7 @@ impl From<RunDetail> for Run {
         let waits_for = waits_for(&run);
         Self {
             id: run.id,
+            workflow: workflow(&run.kind),
             kind: run.kind,
             agent: run.agent,
             agent_version: run.agent_version,

@@ -50,6 +50,11 @@ impl State {
     }
 }
 
+/// The workflow that a run of this kind is of.
+pub(crate) fn workflow(kind: &str) -> Option<String> {
+    (kind != "agent").then(|| kind.to_owned())
+}
+
 /// What a run waits for. None: it is driven, or it has ended.
 pub(crate) fn waits_for(run: &RunDetail) -> Option<String> {
     if run.ended_at.is_some() {
@@ -72,13 +77,16 @@ fn queued(run: &RunDetail) -> String {
         None => String::new(),
     };
     if run.drivable {
-        format!("{when}a worker that is free")
-    } else {
-        format!(
-            "{when}a worker that can drive it: none that is alive takes from queue {:?} and has all the functions of its agent",
-            run.queue
-        )
+        return format!("{when}a worker that is free");
     }
+    let what = match workflow(&run.kind) {
+        Some(workflow) => format!("workflow {workflow}"),
+        None => "all the functions of its agent".to_owned(),
+    };
+    format!(
+        "{when}a worker that can drive it: none that is alive takes from queue {:?} and has {what}",
+        run.queue
+    )
 }
 
 fn parked(run: &RunDetail) -> String {
@@ -90,6 +98,7 @@ fn parked(run: &RunDetail) -> String {
     match run.waiting_for.as_deref().unwrap_or_default() {
         "approval" => format!("a person{until}: {}", why(reason)),
         "timer" if reason == "retry" => format!("its next try{until}"),
+        "timer" if reason == "timer" => format!("a timer or a step's next try{until}"),
         waiting_for => format!("a {waiting_for}{until}: {}", why(reason)),
     }
 }

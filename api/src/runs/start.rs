@@ -13,15 +13,18 @@ use axum::http::header::{HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use engine::limits::{WORKFLOW_NAME, is_workflow_name};
 use engine::{RunId, StartRun, Started};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
-const RUN_FIELDS: [&str; 10] = [
+const RUN_FIELDS: [&str; 11] = [
     "agent",
+    "workflow",
     "input",
     "queue",
     "priority",
@@ -35,7 +38,7 @@ const RUN_FIELDS: [&str; 10] = [
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// A run to start.
+/// A run to start: of an agent or of a workflow.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
@@ -44,7 +47,10 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) struct NewRun {
     /// The agent by name. The run keeps the version that is in force now.
     #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]*$")]
-    agent: String,
+    agent: Option<String>,
+    /// The workflow by the name under which a worker's program registered it. The run waits until a worker has it.
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    workflow: Option<String>,
     /// What it is about: any JSON, 1 MiB and 64 levels at most. `{}` if absent.
     #[serde(default)]
     #[schema(value_type = serde_json::Value)]
@@ -72,10 +78,10 @@ pub(crate) struct NewRun {
     /// Free words for search: 64 names at most, 8 KiB in all.
     #[schema(schema_with = labels_schema)]
     labels: Option<BTreeMap<String, String>>,
-    /// An earlier conversation, sent to the model first: 16 MiB at most.
+    /// An earlier conversation, sent to an agent's model first: 16 MiB at most.
     #[schema(value_type = Option<Vec<HistoryMessage>>)]
     history: Option<Box<RawValue>>,
-    /// The same key with the same agent and input gives the same run. For keys that no header can hold, and for
+    /// The same key with the same agent or workflow and input gives the same run. For keys that no header can hold, and for
     /// batches; beside the header `Idempotency-Key` it has to be the same.
     #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]*$")]
     idempotency_key: Option<String>,
@@ -150,16 +156,11 @@ impl Accepts for NewRun {
     fn read(body: &RawValue) -> Result<Self, Problem> {
         let fields = Fields::of_body(body)?;
         fields.known(&RUN_FIELDS)?;
-        let agent = fields.required("agent", fields.text("agent")?, "an agent's name")?;
-        // Else the database would look for it, and not find it.
-        if agent.is_empty() || agent.chars().count() > limits::NAME_CHARS_MAX {
-            return Err(Problem::unprocessable(
-                "invalid_name",
-                "agent: expected 1 to 255 characters",
-            ));
-        }
+        let (agent, workflow) = (fields.text("agent")?, fields.text("workflow")?);
+        check_name(agent.as_deref(), workflow.as_deref())?;
         Ok(Self {
             agent,
+            workflow,
             input: fields.raw("input").map_or_else(empty_object, ToOwned::to_owned),
             queue: fields.text("queue")?,
             priority: fields.whole("priority")?,
@@ -211,14 +212,47 @@ impl From<Started> for StartedRun {
     }
 }
 
+/// What no derived schema says of [`NewRun`]: it is of an agent or of a workflow, and a workflow is shown no conversation.
+pub(crate) fn agent_or_workflow() -> Value {
+    let (name, nothing) = (json!({"type": "string"}), json!({"type": "null"}));
+    json!([
+        {"required": ["agent"], "properties": {"agent": name, "workflow": nothing}},
+        {"required": ["workflow"], "properties": {"workflow": name, "agent": nothing, "history": nothing}},
+    ])
+}
+
+/// A run names its agent or its workflow, and by a name that can be one: else the database would look for it, and not
+/// find it.
+fn check_name(agent: Option<&str>, workflow: Option<&str>) -> Result<(), Problem> {
+    match (agent, workflow) {
+        (None, None) => Err(
+            Problem::unprocessable("agent_missing", "a run names its agent or its workflow")
+                .hint(r#"{"agent": "NAME"} or {"workflow": "NAME"}"#),
+        ),
+        (Some(_), Some(_)) => Err(Problem::unprocessable(
+            "not_an_agent",
+            "a run is of an agent or of a workflow, and this one names both",
+        )),
+        (Some(agent), None) if agent.is_empty() || agent.chars().count() > limits::NAME_CHARS_MAX => Err(
+            Problem::unprocessable("invalid_name", "agent: expected 1 to 255 characters"),
+        ),
+        (None, Some(workflow)) if !is_workflow_name(workflow) => Err(Problem::unprocessable(
+            "invalid_kind",
+            format!("workflow: expected {}", WORKFLOW_NAME),
+        )),
+        (Some(_), None) | (None, Some(_)) => Ok(()),
+    }
+}
+
 fn empty_object() -> Box<RawValue> {
     RawValue::from_string("{}".to_owned()).unwrap_or_default()
 }
 
 /// Start a run
 ///
-/// With an `Idempotency-Key` it is safe to ask again: the same key with the same agent and input answers with the run
-/// that it started, 200 instead of 201; with another agent or input it is refused as `key_reused`.
+/// Of an agent or of a workflow. With an `Idempotency-Key` it is safe to ask again: the same key with the same agent or
+/// workflow and input answers with the run that it started, 200 instead of 201; with another one it is refused as
+/// `key_reused`.
 #[utoipa::path(
     post, path = "/v1/runs", tag = "runs", operation_id = "startRun",
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
@@ -336,7 +370,10 @@ fn wanted(app: &App, new: NewRun) -> Result<StartRun, Problem> {
         let detail = format!("a run has {} labels at most", limits::LABELS_MAX);
         return Err(Problem::unprocessable("invalid_labels", detail));
     }
-    let given = StartRun::new(new.agent, new.input.get());
+    let given = match new.workflow {
+        Some(workflow) => StartRun::workflow(workflow, new.input.get()),
+        None => StartRun::new(new.agent.unwrap_or_default(), new.input.get()),
+    };
     Ok(StartRun {
         queue: new.queue.unwrap_or(given.queue),
         priority: new.priority.unwrap_or(given.priority),

@@ -1,11 +1,12 @@
 //! `longhaul run …`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use engine::limits::{WORKFLOW_NAME, is_workflow_name};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunCommand {
-    /// Start a run of an agent, and print its id
+    /// Start a run of an agent or a workflow, and print its id
     Start(StartRun),
     /// Runs, newest first
     List(ListRuns),
@@ -48,21 +49,25 @@ pub(crate) enum RunCommand {
 Examples:
   longhaul run start refund-desk --input '{\"order_id\":\"ORD-1007\",\"reason\":\"arrived broken\"}' --watch
   longhaul run start refund-desk --input-file request.json --key request-4711 --label shop=eu
+  longhaul run start --workflow settle-invoices --input '[{\"id\":\"INV-1\",\"cents\":4200}]'
   longhaul run start refund-desk --file requests.jsonl
 
 A line of --file is one run:
   {\"key\": \"request-4711\", \"input\": {\"order_id\": \"ORD-1007\"}, \"labels\": {\"shop\": \"eu\"}}
-Its fields: agent, input, key, queue, priority, requester, labels, due_at, deadline_at, history.
+Its fields: agent or workflow, input, key, queue, priority, requester, labels, due_at, deadline_at, history.
 What a line does not say, the options say. Every line is read before anything is started.
 Give each line a key: then the same file can be given again, and no run is started twice.")]
 pub(crate) struct StartRun {
-    /// The agent's name; with --file, that of the lines that name none
-    #[arg(required_unless_present = "file")]
+    /// The agent's name; with --file, that of the lines that name neither
+    #[arg(required_unless_present_any = ["file", "workflow"])]
     pub(crate) agent: Option<String>,
+    /// The workflow's name, in place of an agent's
+    #[arg(long, value_name = "NAME", value_parser = workflow, conflicts_with_all = ["agent", "history"])]
+    pub(crate) workflow: Option<String>,
     /// Start a run for each line of this file, JSON Lines; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "key", "history", "watch"])]
     pub(crate) file: Option<PathBuf>,
-    /// What the agent is given, as JSON [default: {}]
+    /// What the agent or the workflow is given, as JSON [default: {}]
     #[arg(long, value_name = "JSON", group = "what")]
     pub(crate) input: Option<String>,
     /// The same from a file; - is standard input
@@ -106,6 +111,9 @@ pub(crate) struct ListRuns {
     /// Only runs of this agent
     #[arg(long)]
     pub(crate) agent: Option<String>,
+    /// Only runs of this workflow
+    #[arg(long, value_name = "NAME", value_parser = workflow, conflicts_with = "agent")]
+    pub(crate) workflow: Option<String>,
     /// Only runs on behalf of this requester
     #[arg(long, value_name = "NAME")]
     pub(crate) requester: Option<String>,
@@ -160,6 +168,14 @@ pub(crate) struct Steer {
 fn run_id(text: &str) -> Result<engine::RunId, String> {
     text.parse()
         .map_err(|_| "expected a run's whole id, such as 019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f".to_owned())
+}
+
+fn workflow(text: &str) -> Result<String, String> {
+    if is_workflow_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("expected {WORKFLOW_NAME}"))
+    }
 }
 
 pub(super) fn label(text: &str) -> Result<(String, String), String> {

@@ -23,7 +23,10 @@ pub(crate) async fn start(global: &Global, args: Args) -> anyhow::Result<Exit> {
         labels: args.labels.into_iter().collect(),
         idempotency_key: args.key,
         history,
-        ..StartRun::new(args.agent.unwrap_or_default(), input)
+        ..match args.workflow {
+            Some(workflow) => StartRun::workflow(workflow, input),
+            None => StartRun::new(args.agent.unwrap_or_default(), input),
+        }
     };
     let engine = open(global).await?;
     let started = engine.start_run(&start).await?;
@@ -46,6 +49,7 @@ pub(crate) async fn list(global: &Global, args: ListRuns) -> anyhow::Result<Exit
     let wanted = RunsWanted {
         state: args.state.map(|state| State::as_str(state).to_owned()),
         agent: args.agent,
+        workflow: args.workflow,
         requester: args.requester,
         labels: args.labels.into_iter().collect(),
         created_from: None,
@@ -77,11 +81,20 @@ pub(crate) async fn show(global: &Global, run: RunId) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let detail = engine.run_detail(run).await?;
-    let (messages, journal) = (engine.transcript(run).await?, engine.journal(run).await?);
+    let journal = engine.journal(run).await?;
     let undrivable = why_undrivable(&engine, &detail).await?;
     output::line(show::run::head(&detail, undrivable.as_ref()));
-    output::line(format!("\n{}", style::bold("Conversation")));
-    output::line(show::conversation::of(&messages, show::conversation::LINES_MAX));
+    if show::workflow(&detail.kind).is_some() {
+        output::line(format!("\n{}", style::bold("Input")));
+        output::line(show::conversation::payload(
+            &detail.input,
+            show::conversation::LINES_MAX,
+        ));
+    } else {
+        let messages = engine.transcript(run).await?;
+        output::line(format!("\n{}", style::bold("Conversation")));
+        output::line(show::conversation::of(&messages, show::conversation::LINES_MAX));
+    }
     if journal.is_empty() {
         output::line(format!("\n{}", style::bold("Journal: no step yet")));
     } else {

@@ -25,6 +25,11 @@ pub(crate) fn of(messages: &[MessageRow], lines_max: usize) -> String {
     lines.join("\n")
 }
 
+/// A payload on its own, at most that many lines.
+pub(crate) fn payload(text: &str, lines_max: usize) -> String {
+    body(&plain(text), lines_max).join("\n")
+}
+
 fn body(text: &str, lines_max: usize) -> Vec<String> {
     let cut = text.char_indices().nth(CHARS_MAX).map_or(text.len(), |(end, _)| end);
     let lines: Vec<&str> = text[..cut].lines().filter(|line| !line.trim().is_empty()).collect();

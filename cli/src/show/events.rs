@@ -11,9 +11,10 @@ pub(crate) fn line(event: &EventRow, journal: &[AttemptRow]) -> String {
     let step = event.step_seq.and_then(|seq| journal.iter().find(|row| row.seq == seq));
     let mut words = Vec::new();
     if let Some(step) = step {
-        words.push(format!("{} {} {}", step.seq, step.kind, step.name));
+        let name = step.identity.as_deref().unwrap_or(&step.name);
+        words.push(format!("{} {} {name}", step.seq, step.kind));
     }
-    words.extend(facts(event));
+    words.extend(facts(event, step));
     let worker = event.worker.as_deref().map(|worker| style::dim(in_line(worker)));
     let mut parts = vec![style::dim(clock(event.at)), format!("{:<20}", in_line(&event.kind))];
     parts.extend((!words.is_empty()).then(|| in_line(&words.join(", "))));
@@ -21,7 +22,7 @@ pub(crate) fn line(event: &EventRow, journal: &[AttemptRow]) -> String {
     parts.join("  ")
 }
 
-fn facts(event: &EventRow) -> Vec<String> {
+fn facts(event: &EventRow, step: Option<&AttemptRow>) -> Vec<String> {
     let Some(data) = &event.data else {
         return Vec::new();
     };
@@ -34,8 +35,9 @@ fn facts(event: &EventRow) -> Vec<String> {
     };
     let mut words = Vec::new();
     if event.kind == "run.started" {
-        let version = field("version").unwrap_or_default();
-        words.push(format!("{} version {version}", field("agent").unwrap_or_default()));
+        let name = field("agent").or_else(|| field("kind")).unwrap_or_default();
+        let version = field("version").map(|version| format!(" version {version}"));
+        words.push(name + &version.unwrap_or_default());
     }
     let attempt = field("attempt").filter(|attempt| attempt != "0" && attempt != "1");
     words.extend(attempt.map(|attempt| format!("attempt {attempt}")));
@@ -46,7 +48,12 @@ fn facts(event: &EventRow) -> Vec<String> {
     words.extend(field("reason"));
     words.extend(field("message"));
     if let Some(due) = field("due_at").and_then(|due| due.parse::<DateTime<Utc>>().ok()) {
-        words.push(format!("again in {}", duration(due - event.at)));
+        let what = if step.is_some_and(|step| step.kind == "timer") {
+            "due"
+        } else {
+            "again"
+        };
+        words.push(format!("{what} in {}", duration(due - event.at)));
     }
     words.extend(field("by").map(|who| format!("by {who}")));
     words
@@ -55,9 +62,40 @@ fn facts(event: &EventRow) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::show::tests::start;
+    use crate::show::tests::{attempt, start};
+    use chrono::TimeDelta;
     use engine::query::Shown;
     use serde_json::json;
+
+    #[test]
+    fn an_event_of_a_workflow_names_it_and_its_step_by_identity() {
+        let event = |kind: &str, step_seq: Option<i32>, data: Value| EventRow {
+            seq: 1,
+            at: start(),
+            kind: kind.to_owned(),
+            step_seq,
+            worker: None,
+            data: Some(Shown(data)),
+        };
+        let started = event(
+            "run.started",
+            None,
+            json!({"kind": "settle", "agent": null, "version": null}),
+        );
+        assert!(
+            line(&started, &[]).ends_with("run.started           settle"),
+            "{}",
+            line(&started, &[])
+        );
+        let timer = AttemptRow {
+            identity: Some("invoice#1[0]/sleep#2".to_owned()),
+            kind: "timer".to_owned(),
+            ..attempt(0, "waiting")
+        };
+        let asleep = event("step.started", Some(5), json!({"due_at": start() + TimeDelta::days(7)}));
+        let told = line(&asleep, &[timer]);
+        assert!(told.ends_with("5 timer invoice#1[0]/sleep#2, due in 7 days"), "{told}");
+    }
 
     #[test]
     fn an_event_is_one_line_whatever_is_in_it() {

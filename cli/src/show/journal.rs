@@ -1,18 +1,22 @@
 //! The journal: one row per attempt, so that a worker's death is seen as an attempt that was cut.
 
-use super::{clock, duration, error_text, in_line, short, table, trimmed};
+use super::{clock, duration, error_text, in_line, instant, short, table, trimmed, workflow};
 use engine::query::{AttemptRow, RunDetail};
 use serde_json::Value;
 
 /// Longer messages are told in full by `--json`.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// A table of every attempt; below it what the errors in it say.
+/// A table of every attempt, of a workflow without turns; below it what the errors in it say.
 pub(crate) fn of(run: &RunDetail, rows: &[AttemptRow]) -> String {
     let has_errors = rows.iter().any(|row| error(row).is_some());
+    let has_turns = workflow(&run.kind).is_none();
     let mut headings = vec![
         "step", "turn", "kind", "name", "state", "effect", "attempt", "worker", "started", "took",
     ];
+    if !has_turns {
+        headings.remove(1);
+    }
     if has_errors {
         headings.push("error");
     }
@@ -36,6 +40,9 @@ pub(crate) fn of(run: &RunDetail, rows: &[AttemptRow]) -> String {
                 (None, _) | (_, None) => String::new(),
             },
         ];
+        if !has_turns {
+            cells.remove(1);
+        }
         if has_errors {
             cells.push(error(row).map(code).unwrap_or_default());
         }
@@ -58,7 +65,8 @@ pub(crate) fn state(run: &RunDetail, row: &AttemptRow) -> String {
     match (row.is_last, row.state.as_str()) {
         (true, "running") if was_out && holder_is_gone => "cut".to_owned(),
         (true, "waiting") => match row.due_at {
-            Some(due) => format!("waiting until {}", clock(due)),
+            Some(due) if due.date_naive() == row.created_at.date_naive() => format!("waiting until {}", clock(due)),
+            Some(due) => format!("waiting until {}", instant(due)),
             None => "waiting".to_owned(),
         },
         (true, state) => state.to_owned(),

@@ -1,26 +1,22 @@
 //! A run's head and end in words: where it stands, why, and what a person can do.
 
-use super::{duration, error_text, in_line, instant, plain, short, table, trimmed};
+use super::{duration, error_text, in_line, instant, plain, short, table, trimmed, workflow};
 use crate::output::{self, style};
 use chrono::{DateTime, Utc};
 use engine::query::{RunDetail, RunRow, Undrivable};
 use serde_json::Value;
 
-/// State, agent, times and whose it is.
+/// State, agent or workflow, times and whose it is.
 pub(crate) fn head(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
     let mut lines = vec![format!("{} {}", style::bold("run"), run.id)];
     let mut line = |name: &str, text: String| lines.push(format!("  {name:<10} {text}"));
     // Already fit for a terminal, with a colour around it.
     line("state", coloured(&run.state, &state_with(run, undrivable)));
-    let mut line = |name: &str, text: String| line(&in_line(name), in_line(&text));
-    let version = run
-        .agent_version
-        .map(|version| format!(" version {version}"))
-        .unwrap_or_default();
-    line(
-        &run.kind,
-        format!("{}{version}", run.agent.as_deref().unwrap_or_default()),
-    );
+    let mut line = |name: &str, text: String| line(name, in_line(&text));
+    match workflow(&run.kind) {
+        Some(workflow) => line("workflow", workflow.to_owned()),
+        None => line("agent", agent(run)),
+    }
     line(
         "for",
         format!(
@@ -65,14 +61,27 @@ pub(crate) fn head(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
     lines.join("\n")
 }
 
+fn agent(run: &RunDetail) -> String {
+    let version = run.agent_version.map(|version| format!(" version {version}"));
+    format!(
+        "{}{}",
+        run.agent.as_deref().unwrap_or_default(),
+        version.unwrap_or_default()
+    )
+}
+
 /// The result or the error, and what to do.
 pub(crate) fn end(run: &RunDetail) -> Option<String> {
     let mut lines = Vec::new();
     if let Some(result) = &run.result {
         let value: Value = serde_json::from_str(result).unwrap_or(Value::Null);
         let answer = value.get("answer").and_then(Value::as_str);
-        lines.push(style::bold("Answer"));
-        let told = plain(answer.unwrap_or(result));
+        let (heading, told) = match workflow(&run.kind) {
+            Some(_) => ("Result", result.as_str()),
+            None => ("Answer", answer.unwrap_or(result)),
+        };
+        lines.push(style::bold(heading));
+        let told = plain(told);
         lines.extend(told.lines().map(|line| format!("  {line}")));
     }
     if let Some(error) = run
@@ -111,7 +120,10 @@ pub(crate) fn next(run: &RunDetail) -> Vec<String> {
         };
         return vec![
             style::bold("What you can do"),
-            format!("  longhaul worker{queue}    takes it up, if it has the functions"),
+            match workflow(&run.kind) {
+                Some(workflow) => format!("  a worker{queue} of a program that registers {workflow} takes it up"),
+                None => format!("  longhaul worker{queue}    takes it up, if it has the functions"),
+            },
         ];
     }
     if run.waiting_for.as_deref() != Some("approval") {
@@ -172,6 +184,9 @@ fn state_in_words(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
 fn nobody(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
     let queue = &run.queue;
     let Some(why) = undrivable else {
+        if let Some(workflow) = workflow(&run.kind) {
+            return format!("no live worker takes queue {queue} and has workflow {workflow}");
+        }
         return format!("no live worker takes queue {queue} with the functions that the agent needs");
     };
     match why {
@@ -179,9 +194,10 @@ fn nobody(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
         Undrivable {
             workers_of_queue: 0, ..
         } => format!("no live worker takes from queue {queue:?}"),
-        Undrivable { kind_known: false, .. } => {
-            format!("no live worker of queue {queue:?} drives runs of kind {}", run.kind)
-        }
+        Undrivable { kind_known: false, .. } => match workflow(&run.kind) {
+            Some(workflow) => format!("no live worker of queue {queue:?} has workflow {workflow}"),
+            None => format!("no live worker of queue {queue:?} drives agents"),
+        },
         Undrivable { functions_missing, .. } => match functions_missing.as_slice() {
             [] => format!(
                 "no live worker of queue {queue:?} has all of {} at once",
@@ -223,6 +239,7 @@ fn waiting(run: &RunDetail) -> String {
     match run.waiting_for.as_deref().unwrap_or_default() {
         "approval" => format!("waiting for a person{until}: {}", why(reason)),
         "timer" if reason == "retry" => format!("waiting{until}, then a step is tried again"),
+        "timer" if reason == "timer" => format!("waiting{until} for a timer or a step's next try"),
         waiting_for => format!("waiting for a {waiting_for}{until}: {}", why(reason)),
     }
 }
@@ -252,7 +269,15 @@ pub(crate) fn coloured(state: &str, words: &str) -> String {
 
 /// A table of runs.
 pub(crate) fn list(runs: &[RunRow]) -> String {
-    let mut rows = table(&["run", "state", "agent", "created", "took", "worker", "requester"]);
+    let mut rows = table(&[
+        "run",
+        "state",
+        "agent or workflow",
+        "created",
+        "took",
+        "worker",
+        "requester",
+    ]);
     for run in runs {
         let waiting = match (&run.waiting_for, &run.wait_reason) {
             (Some(waiting_for), Some(reason)) => format!(" for {waiting_for}: {reason}"),

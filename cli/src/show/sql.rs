@@ -7,7 +7,7 @@ pub(crate) fn of_run(run: RunId) -> String {
     format!(
         "\
 -- The run.
-select state, waiting_for, wait_reason, agent, agent_version, worker, created_at, ended_at, result, error
+select state, waiting_for, wait_reason, kind, agent, agent_version, worker, created_at, ended_at, result, error
 from longhaul_audit.run
 where run_id = '{run}';
 
@@ -33,7 +33,7 @@ pub(crate) fn journal(run: RunId) -> String {
     format!(
         "\
 -- The journal: every attempt of every step. One without an end was cut by its worker's death.
-select step.seq, step.kind, step.name, step.state, step.effect, attempt.attempt, attempt.worker,
+select step.seq, step.kind, coalesce(step.identity, step.name) as name, step.state, step.effect, attempt.attempt, attempt.worker,
     attempt.started_at, attempt.ended_at, attempt.error
 from longhaul_audit.step
 left join longhaul_audit.attempt on attempt.run_id = step.run_id and attempt.step_seq = step.seq

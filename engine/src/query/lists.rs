@@ -14,6 +14,8 @@ pub struct RunsWanted {
     pub state: Option<String>,
     /// Only those of this agent.
     pub agent: Option<String>,
+    /// Only those of this workflow.
+    pub workflow: Option<String>,
     /// Only those of this requester.
     pub requester: Option<String>,
     /// Only those that carry all of these labels.
@@ -35,6 +37,7 @@ impl RunsWanted {
             tenant: tenant.into(),
             state: None,
             agent: None,
+            workflow: None,
             requester: None,
             labels: BTreeMap::new(),
             created_from: None,
@@ -150,6 +153,7 @@ impl Engine {
             serde_json::json!(wanted.labels),
             wanted.created_from,
             wanted.created_before,
+            wanted.workflow,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -9,6 +9,7 @@ left join longhaul.worker on worker.id = run.worker_id
 where run.tenant = $1
   and ($2::text is null or run.state = $2)
   and ($3::text is null or run.agent = $3)
+  and ($10::text is null or run.kind = $10 and run.kind <> 'agent')
   and run.id < coalesce($4::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
   and ($6::text is null or run.requester = $6)
   and run.labels @> $7

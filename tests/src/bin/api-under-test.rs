@@ -1,13 +1,14 @@
-//! The HTTP door on a database of its own, with an agent, a few runs and a worker, for tools that try it from outside.
+//! The HTTP door on a database of its own, with an agent, a workflow, a few runs and a worker, for tools that try it from outside.
 //!
 //! `api-under-test DATABASE_URL TOKEN` prints the door's address and serves until its standard input ends.
 
 use api::{Access, Api, ApiOptions};
 use engine::{ApplyAgent, Connect, Engine, StartRun};
 use rehearsal::{Rehearsal, Script};
+use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
-use worker::{Config, Environment, ModelEndpoint, Worker};
+use worker::{Config, Context, Environment, ModelEndpoint, Worker, WorkflowError};
 
 const AGENT: &str = r#"
 name = "greeter"
@@ -42,7 +43,10 @@ async fn main() -> anyhow::Result<()> {
     };
     let config = Config::new("worker A", endpoint, Environment::of_process());
     let shutdown = CancellationToken::new();
-    let working = tokio::spawn(Worker::builder(connect.clone(), config).build().run(shutdown.clone()));
+    let worker = Worker::builder(connect.clone(), config)
+        .workflow("greet", greet)
+        .build();
+    let working = tokio::spawn(worker.run(shutdown.clone()));
     let options = ApiOptions::new("127.0.0.1:0".parse()?, Access::Token(token.into()));
     let api = Api::bind(engine, connect, options).await?;
     say(&format!("http://{}", api.address()));
@@ -53,6 +57,11 @@ async fn main() -> anyhow::Result<()> {
     serving.await?;
     working.await??;
     Ok(())
+}
+
+async fn greet(ctx: Context, input: Value) -> Result<Value, WorkflowError> {
+    let said = ctx.step("say", input, async |_, input: Value| Ok(input)).idempotent();
+    said.await.map_err(WorkflowError::from)
 }
 
 /// Two versions of an agent, and runs in several states.
@@ -75,6 +84,7 @@ async fn furnish(engine: &Engine) -> anyhow::Result<()> {
             })
             .await?;
     }
+    engine.start_run(&StartRun::workflow("greet", r#""Ada""#)).await?;
     for queue in ["default", "nobody takes from here"] {
         let start = StartRun {
             queue: queue.to_owned(),

@@ -201,7 +201,6 @@ impl Driver {
     async fn ask(&self, mut question: Question) -> anyhow::Result<Option<String>> {
         let (mut pause, pause_max) = AGAIN_AFTER;
         loop {
-            question.door = question.request.door(question.door);
             let outcome = self.doors.ask(question.door, &question.request).await;
             self.write(&question, outcome.clone()).await?;
             match outcome {

@@ -1,7 +1,7 @@
 //! The plan of a storm: a function of its seed and nothing else.
 //!
-//! A storm has a few shapes of runs, of an agent and of a workflow; each run has one of them, a door it is started by, and perhaps somebody who
-//! cancels or pauses it. What a run is to do in the world follows from its number alone, so that the judge need not
+//! A storm has a few shapes of runs, of an agent and of a workflow; each run has one of them, a door it is started by,
+//! and perhaps somebody who cancels or pauses it. What a run is to do in the world follows from its number alone, so that the judge need not
 //! believe the product. Start at [`Plan::run`].
 
 use crate::record::{Declared, Door, Front};
@@ -176,8 +176,7 @@ impl Plan {
             number,
             kind,
             shape,
-            // The only one that starts workflows.
-            door: if kind == Kind::Workflow { Door::Sql } else { door },
+            door,
             meddling,
         }
     }

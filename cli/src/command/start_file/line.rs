@@ -4,7 +4,7 @@ use crate::args::{Global, StartRun as Args};
 use crate::show::short;
 use agent::wire::messages::history_messages;
 use chrono::{DateTime, Datelike, Utc};
-use engine::limits::{CONTENT_BYTES_MAX, INPUT_BYTES_MAX};
+use engine::limits::{CONTENT_BYTES_MAX, INPUT_BYTES_MAX, WORKFLOW_NAME, is_workflow_name};
 use engine::{StartRun, payload};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -14,8 +14,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a line may say.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "agent",
+    "workflow",
     "input",
     "key",
     "queue",
@@ -41,17 +42,22 @@ pub(super) struct Understood {
     pub(super) mistakes: Vec<String>,
 }
 
+/// What a run is of.
+enum Of {
+    Agent(String),
+    Workflow(String),
+}
+
 /// A run as the line and the options say. Whether a deadline has passed the database judges, whose clock it is.
 pub(super) fn understand(line: &[u8], global: &Global, args: &Args) -> Understood {
     let mut fields = Fields::read(line);
-    let agent = fields.name("agent").or_else(|| args.agent.clone());
-    if agent.is_none() && fields.is_read && !fields.is_told("agent") {
-        fields.mistake("no agent: name one here, or on the command line for all lines");
-    }
+    let of = fields.of(args);
     let input = fields.payload("input", INPUT_BYTES_MAX);
     let history = fields.payload("history", CONTENT_BYTES_MAX);
     if let Some(told) = history.as_deref().and_then(no_history) {
         fields.mistake(told);
+    } else if history.is_some() && matches!(of, Some(Of::Workflow(_))) {
+        fields.mistake("history: a workflow has none; what it needs stands in its input");
     }
     let key = fields.key();
     let labels = fields.labels(args);
@@ -61,6 +67,7 @@ pub(super) fn understand(line: &[u8], global: &Global, args: &Args) -> Understoo
     {
         fields.mistake("deadline_at: not later than due_at, so that the run could only fail");
     }
+    let input = input.unwrap_or_else(|| "{}".to_owned());
     let start = StartRun {
         queue: fields.name("queue").unwrap_or_else(|| args.queue.clone()),
         priority: fields.priority().unwrap_or(args.priority),
@@ -71,7 +78,11 @@ pub(super) fn understand(line: &[u8], global: &Global, args: &Args) -> Understoo
         labels,
         idempotency_key: key,
         history,
-        ..StartRun::new(agent.unwrap_or_default(), input.unwrap_or_else(|| "{}".to_owned()))
+        ..match of {
+            Some(Of::Workflow(workflow)) => StartRun::workflow(workflow, input),
+            Some(Of::Agent(agent)) => StartRun::new(agent, input),
+            None => StartRun::new("", input),
+        }
     };
     Understood {
         start,
@@ -164,6 +175,38 @@ impl Fields {
             return None;
         }
         Some(text)
+    }
+
+    /// The agent or the workflow of the line, or else of the options.
+    fn of(&mut self, args: &Args) -> Option<Of> {
+        let (agent, workflow) = (self.name("agent"), self.workflow());
+        let is_told = self.is_told("agent") || self.is_told("workflow");
+        match (agent, workflow) {
+            (Some(_), Some(_)) => {
+                self.mistake("workflow: the line names an agent too; a run is of one of them");
+                None
+            }
+            (Some(agent), None) => Some(Of::Agent(agent)),
+            (None, Some(workflow)) => Some(Of::Workflow(workflow)),
+            (None, None) => {
+                let agent = args.agent.clone().map(Of::Agent);
+                let of = agent.or_else(|| args.workflow.clone().map(Of::Workflow));
+                if of.is_none() && self.is_read && !is_told {
+                    self.mistake("no agent and no workflow: name one here, or on the command line for all lines");
+                }
+                of
+            }
+        }
+    }
+
+    fn workflow(&mut self) -> Option<String> {
+        let value = self.take("workflow")?;
+        let name = serde_json::from_str::<String>(value.get()).ok();
+        let name = name.filter(|name| is_workflow_name(name));
+        if name.is_none() {
+            self.unfit("workflow", &value, WORKFLOW_NAME);
+        }
+        name
     }
 
     fn key(&mut self) -> Option<String> {

@@ -58,12 +58,12 @@ fn every_mistake_is_told_with_its_line() {
     assert_eq!(lines, [1, 1, 2, 3, 4, 6]);
     let told = &judged.mistakes[0].1;
     assert!(
-        told.starts_with("inptu: there is no such field; there are agent, input, key,"),
+        told.starts_with("inptu: there is no such field; there are agent, workflow, input, key,"),
         "{told}"
     );
     assert_eq!(
         judged.mistakes[1].1,
-        "no agent: name one here, or on the command line for all lines"
+        "no agent and no workflow: name one here, or on the command line for all lines"
     );
 }
 
@@ -131,6 +131,41 @@ fn all_mistakes_of_a_line_are_told_in_words_for_people() {
     ] {
         assert_eq!(told(line), [expected], "{line}");
     }
+}
+
+#[test]
+fn a_line_names_an_agent_or_a_workflow_or_leaves_that_to_the_options() {
+    let of = |words: &[&str], line: &str| {
+        let desk = Desk::new(words);
+        let Command::Run(RunCommand::Start(args)) = &desk.cli.command else {
+            panic!("not a start");
+        };
+        let Understood { start, mistakes } = understand(line.as_bytes(), &desk.cli.global, args);
+        (start.kind, start.agent, mistakes)
+    };
+    let fine = |kind: &str, agent: &str| (kind.to_owned(), agent.to_owned(), Vec::new());
+    assert_eq!(of(&["--workflow", "shop"], "{}"), fine("shop", ""));
+    assert_eq!(
+        of(&["--workflow", "shop"], r#"{"agent":"desk"}"#),
+        fine("agent", "desk")
+    );
+    assert_eq!(of(&["desk"], r#"{"workflow":"shop"}"#), fine("shop", ""));
+    let mistakes = |words: &[&str], line: &str| of(words, line).2;
+    assert_eq!(
+        mistakes(&[], r#"{"agent":"desk","workflow":"shop"}"#),
+        ["workflow: the line names an agent too; a run is of one of them"]
+    );
+    assert_eq!(
+        mistakes(&[], r#"{"workflow":"agent"}"#),
+        [format!(
+            "workflow: found \"agent\", expected {}",
+            engine::limits::WORKFLOW_NAME
+        )]
+    );
+    assert_eq!(
+        mistakes(&["--workflow", "shop"], r#"{"history":[]}"#),
+        ["history: a workflow has none; what it needs stands in its input"]
+    );
 }
 
 #[test]

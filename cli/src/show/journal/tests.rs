@@ -43,6 +43,8 @@ fn a_step_that_waits_says_until_when() {
     let mut row = ended(attempt(1, "waiting"));
     row.due_at = Some(start());
     assert_eq!(state(&run("running"), &row), "waiting until 10:00:00.000");
+    row.due_at = Some(start() + TimeDelta::days(7));
+    assert_eq!(state(&run("running"), &row), "waiting until 2026-11-21T10:00:00Z");
 }
 
 #[test]
@@ -73,4 +75,22 @@ fn errors_have_their_code_in_the_table_and_their_sentence_below() {
         text.ends_with("  step 5, attempt 1: http_503: the target is away"),
         "{text}"
     );
+}
+
+#[test]
+fn steps_of_a_workflow_stand_under_their_identity_and_have_no_turn() {
+    let row = AttemptRow {
+        turn: None,
+        identity: Some("invoice#1[0]/charge#1".to_owned()),
+        kind: "task".to_owned(),
+        ..attempt(1, "succeeded")
+    };
+    let of_a_workflow = RunDetail {
+        kind: "settle".to_owned(),
+        ..run("succeeded")
+    };
+    let text = of(&of_a_workflow, &[row]);
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0][..3], ["STEP", "KIND", "NAME"]);
+    assert_eq!(lines[1][..3], ["5", "task", "invoice#1[0]/charge#1"]);
 }

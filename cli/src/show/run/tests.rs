@@ -156,3 +156,35 @@ fn whoever_steers_a_run_writes_within_a_line() {
     );
     assert!(end(&cancelled).unwrap().ends_with("  paid\\rnot paid"));
 }
+
+#[test]
+fn a_run_of_a_workflow_is_told_in_its_own_words() {
+    let settle = |state: &str| RunDetail {
+        kind: "settle".to_owned(),
+        agent: None,
+        agent_version: None,
+        ..run(state)
+    };
+    assert!(head(&settle("running"), None).contains("\n  workflow   settle\n"));
+    let ended = RunDetail {
+        result: Some(r#"{"answer":1}"#.to_owned()),
+        ..settle("succeeded")
+    };
+    assert!(end(&ended).unwrap().ends_with("\n  {\"answer\":1}"));
+    let stranded = RunDetail {
+        drivable: false,
+        ..settle("queued")
+    };
+    let lacking = Undrivable {
+        workers_alive: 1,
+        workers_of_queue: 1,
+        kind_known: false,
+        functions_missing: Vec::new(),
+        functions: Vec::new(),
+    };
+    assert_eq!(
+        state_with(&stranded, Some(&lacking)),
+        "queued: no live worker of queue \"default\" has workflow settle"
+    );
+    assert!(next(&stranded).join("\n").contains("a program that registers settle"));
+}

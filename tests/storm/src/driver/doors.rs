@@ -52,16 +52,6 @@ impl Request {
         }
     }
 
-    /// Where it is asked in place of this door: workflows are started over SQL, and over nothing else yet.
-    pub(super) const fn door(&self, wanted: Door) -> Door {
-        match self {
-            Self::Start {
-                kind: Kind::Workflow, ..
-            } => Door::Sql,
-            Self::Start { kind: Kind::Agent, .. } | Self::Cancel(_) | Self::Pause(_) | Self::Resume(_) => wanted,
-        }
-    }
-
     /// The run that it is about, where there is one already.
     const fn run(&self) -> Option<&String> {
         match self {
@@ -117,12 +107,12 @@ impl Doors {
     async fn ask_http(&self, request: &Request) -> Outcome {
         let steer = |verb, run| self.client.post(format!("{}/v1/runs/{run}/{verb}", self.api_url));
         let wanted = match request {
-            Request::Start { key, input, .. } => self
+            Request::Start { key, kind, input } => self
                 .client
                 .post(format!("{}/v1/runs", self.api_url))
                 .header("Idempotency-Key", key)
                 .header("Content-Type", "application/json")
-                .body(format!(r#"{{"agent":"{NAME}","input":{input}}}"#)),
+                .body(format!(r#"{{"{}":"{NAME}","input":{input}}}"#, named(*kind))),
             Request::Cancel(run) => steer("cancel", run),
             Request::Pause(run) => steer("pause", run),
             Request::Resume(run) => steer("resume", run),
@@ -146,7 +136,13 @@ impl Doors {
         let mut command = tokio::process::Command::new(&self.program);
         command.arg("run");
         match request {
-            Request::Start { key, input, .. } => command.args(["start", NAME, "--input", input, "--key", key]),
+            Request::Start { key, kind, input } => {
+                command.arg("start").args(match kind {
+                    Kind::Agent => &[NAME][..],
+                    Kind::Workflow => &["--workflow", NAME],
+                });
+                command.args(["--input", input, "--key", key])
+            }
             Request::Cancel(run) => command.args(["cancel", run, "--by", ACTOR]),
             Request::Pause(run) => command.args(["pause", run, "--by", ACTOR]),
             Request::Resume(run) => command.args(["resume", run, "--by", ACTOR]),
@@ -196,6 +192,14 @@ impl Doors {
             Ok(Err(error)) => of_sql(&error),
             Err(_) => Outcome::Indeterminate("no answer in time".to_owned()),
         }
+    }
+}
+
+/// How the API calls what a run is of.
+const fn named(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Agent => "agent",
+        Kind::Workflow => "workflow",
     }
 }
 

@@ -64,16 +64,3 @@ fn asking_again_tries_other_doors_and_the_same() {
         assert!((0..60).any(|_| any_door(&mut random) == door));
     }
 }
-
-#[test]
-fn a_workflow_is_started_over_sql_and_steered_over_all_doors() {
-    let start = Request::Start {
-        key: "storm-1-1".to_owned(),
-        kind: Kind::Workflow,
-        input: "{}".to_owned(),
-    };
-    for door in [Door::Http, Door::CommandLine, Door::Sql] {
-        assert_eq!(start.door(door), Door::Sql);
-        assert_eq!(Request::Cancel("a-run".to_owned()).door(door), door);
-    }
-}

@@ -38,3 +38,17 @@ fn the_effects_of_a_run_are_told_apart() {
     names.dedup();
     assert_eq!(names.len(), all);
 }
+
+#[test]
+fn runs_of_both_kinds_are_started_by_every_door() {
+    let plan = Plan::of(1);
+    let runs: Vec<RunPlan> = (0..200).map(|number| plan.run(number)).collect();
+    for kind in [Kind::Agent, Kind::Workflow] {
+        for door in [Door::Http, Door::CommandLine, Door::Sql] {
+            assert!(
+                runs.iter().any(|run| run.kind == kind && run.door == door),
+                "{kind:?} {door:?}"
+            );
+        }
+    }
+}
