@@ -14,4 +14,4 @@ mod watchdog;
 
 pub use binaries::PostgresBinaries;
 pub use error::LauncherError;
-pub use server::{Durability, Server, ServerOptions};
+pub use server::{Durability, Server, ServerOptions, measured_settings};

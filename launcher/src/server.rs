@@ -56,6 +56,19 @@ pub enum Durability {
     Fast,
 }
 
+/// Settings for a server whose speed is measured: no checkpoint falls into a window, and nothing is read from the disk.
+pub fn measured_settings() -> Vec<(String, String)> {
+    let settings = [
+        ("shared_buffers", "1GB"),
+        ("max_wal_size", "16GB"),
+        ("checkpoint_timeout", "30min"),
+        ("max_connections", "200"),
+        ("log_checkpoints", "off"),
+    ];
+    let owned = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    owned.to_vec()
+}
+
 /// What a server is to be.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {

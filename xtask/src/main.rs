@@ -11,6 +11,7 @@
 mod check;
 mod command;
 mod fuzz_api;
+mod peers;
 mod prepare;
 mod rules;
 mod storm;
@@ -30,7 +31,9 @@ usage: cargo xtask <task>
   prepare --check    fail if the cache is not what prepare would write
   fuzz-api [ARGS…]   schemathesis against the HTTP door; ARGS go to schemathesis
   storm [OPTIONS]    faults without end over all of it, and a verdict: --seconds S, --seed N, --workers W,
-                     --break NAME; --fixed for each seed of tests/storm/seeds";
+                     --break NAME; --fixed for each seed of tests/storm/seeds
+  peers [OPTIONS]    longhaul's bench and its peer's on one private Postgres, in turn, and how they compare:
+                     --seconds S of each measurement, --rounds N for medians of several";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -51,6 +54,7 @@ fn run(arguments: Vec<String>) -> anyhow::Result<ExitCode> {
         (Some("check"), []) => check::check(),
         (Some("test"), _) => test::test(&rest),
         (Some("fuzz-api"), _) => fuzz_api::fuzz_api(&rest),
+        (Some("peers"), _) => peers::peers(&rest),
         (Some("storm"), _) => storm::storm(&rest),
         (Some("prepare"), []) => prepare::prepare(prepare::Mode::Write),
         (Some("prepare"), ["--check"]) => prepare::prepare(prepare::Mode::Compare),

@@ -1,8 +1,8 @@
 //! A storm: builds what takes part in it and starts its conductor.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
     process::{Command, ExitCode, ExitStatus},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -40,7 +40,7 @@ pub(crate) fn storm(arguments: &[String]) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(USAGE));
     }
     let root = workspace::root()?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = workspace::target(&root);
     let mut build = cargo(&root);
     build.args([
         "build",

@@ -1,7 +1,7 @@
 //! What the workspace consists of: its root, its packages, its files.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -52,6 +52,11 @@ pub(crate) fn root() -> anyhow::Result<PathBuf> {
         .parent()
         .context("xtask has a folder above it")?;
     Ok(root.to_owned())
+}
+
+/// Where cargo puts what it builds of the workspace.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
 /// The packages of the workspace with their direct dependencies.

@@ -10,14 +10,6 @@ use engine::{ApplyAgent, Connect, Engine, StartRun};
 use launcher::{Durability, PostgresBinaries, Server};
 use std::path::Path;
 
-/// No checkpoint falls into a window, and nothing is read from the disk.
-const SETTINGS: [(&str, &str); 5] = [
-    ("shared_buffers", "1GB"),
-    ("max_wal_size", "16GB"),
-    ("checkpoint_timeout", "30min"),
-    ("max_connections", "200"),
-    ("log_checkpoints", "off"),
-];
 /// What counts statements, where this Postgres came with it.
 const COUNTS_STATEMENTS: &str = "pg_stat_statements";
 
@@ -162,10 +154,7 @@ impl Ground {
 }
 
 fn launch() -> Result<Server, Failure> {
-    let mut settings: Vec<(String, String)> = SETTINGS
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let mut settings = launcher::measured_settings();
     if let Some(library) = counts_statements() {
         settings.push(("shared_preload_libraries".to_owned(), library.to_owned()));
     }
