@@ -1,6 +1,7 @@
 //! What the holder of a run asks about what it waits for.
 
 use crate::{Claim, Engine, EngineError, RunId};
+use std::collections::HashMap;
 
 /// Waits of one name.
 #[derive(Debug, Clone)]
@@ -63,6 +64,17 @@ impl Engine {
         )
         .fetch_all(&self.pool)
         .await?)
+    }
+
+    /// The numbers of the events that ended a run's steps, by the numbers of the steps.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn step_ends(&self, run: RunId) -> Result<HashMap<i32, i32>, EngineError> {
+        let rows = sqlx::query_file!("src/query/step_ends.sql", run.0)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.step_seq, row.seq)).collect())
     }
 
     /// Those of these runs that have ended.

@@ -4,6 +4,7 @@
 //! Results are answered before they are committed, so that they can travel with what the workflow asks for next; but no
 //! step is started, and nothing is parked or ended, before all earlier results are committed. Start at [`Driver::run`].
 
+mod answers;
 mod asked;
 mod attempt;
 mod commit;
@@ -15,6 +16,7 @@ use crate::lease::{DatabaseClock, Lease};
 use crate::scribe::{Draft, Scribe, Written};
 use crate::workflow::{Context, JoinAsk, Run, RunSide, SignalAsk, StepAsk, TimerAsk, WorkflowError};
 use agent::{ErrorClass, StepError};
+use answers::Answers;
 use attempt::InFlight;
 use chrono::{DateTime, Utc};
 use commit::Finishing;
@@ -74,6 +76,7 @@ struct Driver {
     next_seq: i32,
     /// What was asked for and is not answered, in the order of asking.
     open: BTreeMap<u64, Open>,
+    answers: Answers,
     /// Numbers what is asked for.
     asked: u64,
     /// Results that are not committed yet.
@@ -155,7 +158,8 @@ impl Driver {
             if let Poll::Ready(ended) = futures_util::poll!(running.as_mut()) {
                 return self.end(ended).await;
             }
-            if self.take_asks() || self.attend().await? {
+            self.take_asks();
+            if self.answer().await? || self.attend().await? {
                 continue;
             }
             self.drop_given_up();

@@ -1,6 +1,7 @@
 //! What a workflow asks for: found in the journal, or taken on.
 
 use super::{Asked, Driver, Open, OpenStep, Phase, Stuck};
+use crate::drive::workflow::answers::Answers;
 use crate::drive::workflow::attempt::InFlight;
 use crate::drive::workflow::waits::Mail;
 use crate::drive::{Held, Shared};
@@ -52,6 +53,7 @@ impl Driver {
             recorded,
             next_seq,
             open: BTreeMap::new(),
+            answers: Answers::default(),
             asked: 0,
             draft: Draft::default(),
             in_flight: InFlight::default(),
@@ -62,13 +64,11 @@ impl Driver {
         })
     }
 
-    /// Whether anything was found in the journal, so that the workflow goes on at once.
-    pub(super) fn take_asks(&mut self) -> bool {
-        let mut found = false;
+    /// Finds in the journal what is asked for, or takes it on.
+    pub(super) fn take_asks(&mut self) {
         for ask in self.side.take() {
             let Ask { identity, name, wanted } = ask;
             let row = self.recorded.remove(&identity);
-            found |= row.is_some();
             match wanted {
                 Wanted::Step(ask) => self.take_step((identity, name), ask, row),
                 Wanted::Timer(ask) => self.take_timer((identity, name), ask, row),
@@ -77,7 +77,6 @@ impl Driver {
                 Wanted::Now(answer) => self.take_now((identity, name), answer, row),
             }
         }
-        found
     }
 
     fn take_step(&mut self, (identity, name): (String, String), ask: StepAsk, row: Option<TaskRow>) {
@@ -103,10 +102,8 @@ impl Driver {
             let resumed = self.begins_anew(&row);
             match row.state.as_str() {
                 "succeeded" => {
-                    let _ = step
-                        .ask
-                        .answer
-                        .send(Ok(row.result.unwrap_or_else(|| "null".to_owned())));
+                    let (answer, result) = (step.ask.answer, row.result.unwrap_or_else(|| "null".to_owned()));
+                    self.answers.recorded(row.seq, || drop(answer.send(Ok(result))));
                     return;
                 }
                 // What failed its run is done anew, under a new key: it is certain that nothing was done.
@@ -115,7 +112,8 @@ impl Driver {
                     step.replaces = Some(row.seq);
                 }
                 "failed" | "cancelled" => {
-                    let _ = step.ask.answer.send(Err(failed(row.error.as_deref())));
+                    let (answer, error) = (step.ask.answer, failed(row.error.as_deref()));
+                    self.answers.recorded(row.seq, || drop(answer.send(Err(error))));
                     return;
                 }
                 state => {
@@ -194,7 +192,7 @@ impl Driver {
                 // Nobody waited for it any more.
                 ("cancelled", _) => return,
                 _ => {
-                    let _ = ask.answer.send(Ok(()));
+                    self.answers.recorded(row.seq, || drop(ask.answer.send(Ok(()))));
                     return;
                 }
             }
@@ -229,13 +227,10 @@ impl Driver {
         let told = row
             .as_ref()
             .and_then(|row| serde_json::from_str(row.result.as_deref()?).ok());
-        let now = match (told, row) {
-            (Some(told), _) => told,
-            (None, Some(row)) => {
-                self.input_changed(&identity, &row, "the time");
-                return;
-            }
-            (None, None) => {
+        match (told, row) {
+            (Some(told), Some(row)) => self.answers.recorded(row.seq, move || drop(answer.send(Ok(told)))),
+            (_, Some(row)) => self.input_changed(&identity, &row, "the time"),
+            (_, None) => {
                 let (now, seq) = (self.now(), self.number());
                 self.draft.begin(StepBegin {
                     state: "succeeded",
@@ -243,10 +238,9 @@ impl Driver {
                     ..self.row(seq, (&identity, &name), "null")
                 });
                 self.draft.event("step.succeeded", unsigned(seq), None);
-                now
+                self.answers.drafted(move || drop(answer.send(Ok(now))));
             }
-        };
-        let _ = answer.send(Ok(now));
+        }
     }
 
     /// Whether it stopped with its run, which somebody has let go on since then.

@@ -298,7 +298,7 @@ impl Driver {
             Some(Ok(Done::Committed(output))) => {
                 self.conclude(&mut open, ("succeeded", Some(output.clone()), None), None);
                 if let Asked::Step(step) = open.what {
-                    let _ = step.ask.answer.send(Ok(output));
+                    self.answers.drafted(move || drop(step.ask.answer.send(Ok(output))));
                 }
             }
             Some(Err(failure)) => self.take_failure((finished.asked, open), failure, now),
@@ -334,7 +334,8 @@ impl Driver {
             Verdict::Failed => {
                 self.conclude(&mut open, ("failed", None, Some(&error)), None);
                 if let Asked::Step(step) = open.what {
-                    let _ = step.ask.answer.send(Err(StepFailed::new(error)));
+                    self.answers
+                        .drafted(move || drop(step.ask.answer.send(Err(StepFailed::new(error)))));
                 }
             }
             Verdict::Unknown(reason) => {
@@ -427,7 +428,7 @@ impl Driver {
                         self.draft.change(rung(seq));
                         self.draft.event("step.succeeded", unsigned(seq), None);
                     }
-                    let _ = ask.answer.send(Ok(()));
+                    self.answers.drafted(move || drop(ask.answer.send(Ok(()))));
                 }
                 Asked::Step(ref mut step) => {
                     step.phase = Phase::Ready;

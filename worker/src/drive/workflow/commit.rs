@@ -85,7 +85,7 @@ impl Driver {
             crash_point!("transaction.committed");
             self.known = control;
             if let Asked::Step(step) = open.what {
-                let _ = step.ask.answer.send(Ok(output));
+                self.answers.drafted(move || drop(step.ask.answer.send(Ok(output))));
             }
             return Ok(Flow::GoOn);
         }

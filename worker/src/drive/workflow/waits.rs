@@ -8,7 +8,7 @@ use super::attempt::rung;
 use super::stop::cancelled;
 use super::{Asked, Driver, Flow, Open};
 use crate::scribe::{Draft, Written};
-use crate::workflow::{JoinAsk, SignalAsk};
+use crate::workflow::{JoinAsk, SignalAsk, StepFailed};
 use agent::{ErrorClass, StepError};
 use chrono::TimeDelta;
 use engine::query::{EndedChild, SignalRow, TaskRow, Wanted};
@@ -74,7 +74,7 @@ impl Driver {
             match row.state.as_str() {
                 "succeeded" => {
                     let payload = taken_by(&row).map(|signal| signal.payload.get().to_owned());
-                    let _ = ask.answer.send(Ok(payload));
+                    self.answers.recorded(row.seq, || drop(ask.answer.send(Ok(payload))));
                     return;
                 }
                 "waiting" => (seq, due_at) = (Some(row.seq), row.due_at),
@@ -102,14 +102,16 @@ impl Driver {
             }
             match row.state.as_str() {
                 "succeeded" => {
-                    let _ = ask.answer.send(Ok(row.result.unwrap_or_else(|| "null".to_owned())));
+                    let result = row.result.unwrap_or_else(|| "null".to_owned());
+                    self.answers.recorded(row.seq, || drop(ask.answer.send(Ok(result))));
                     return;
                 }
                 "waiting" => seq = Some(row.seq),
                 // What failed the run is looked at anew: the child may have been resumed as well.
                 "failed" if self.begins_anew(&row) && row.seq + 1 == self.next_seq => {}
                 "failed" => {
-                    let _ = ask.answer.send(Err(failed(row.error.as_deref())));
+                    let error = failed(row.error.as_deref());
+                    self.answers.recorded(row.seq, || drop(ask.answer.send(Err(error))));
                     return;
                 }
                 _ if self.begins_anew(&row) => {}
@@ -196,7 +198,8 @@ impl Driver {
         let told = json!({"signal": signal.id, "sender": signal.sender});
         self.conclude_wait(&open, Ok(result), Some(told));
         if let Asked::Signal { ask, .. } = open.what {
-            let _ = ask.answer.send(Ok(Some(signal.payload.clone())));
+            let payload = signal.payload.clone();
+            self.answers.drafted(|| drop(ask.answer.send(Ok(Some(payload)))));
         }
     }
 
@@ -222,9 +225,8 @@ impl Driver {
                 let result = result_of(&child);
                 self.conclude_wait(&open, result.clone(), Some(json!({"run_id": child.run})));
                 if let Asked::Join(ask) = open.what {
-                    let _ = ask
-                        .answer
-                        .send(result.map_err(|error| failed(Some(&json!(error).to_string()))));
+                    let result = result.map_err(StepFailed::new);
+                    self.answers.drafted(|| drop(ask.answer.send(result)));
                 }
             }
         }
@@ -332,7 +334,7 @@ impl Driver {
                     .collect::<Vec<_>>()
                 {
                     if let Asked::Signal { ask, .. } = open.what {
-                        let _ = ask.answer.send(Ok(None));
+                        self.answers.drafted(|| drop(ask.answer.send(Ok(None))));
                     }
                 }
                 Ok(Some(Flow::GoOn))
