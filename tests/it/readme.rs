@@ -244,3 +244,14 @@ async fn it_runs_for_real_with_the_programs_of_the_containers_and_on_a_database_
     });
     played.await.expect("the section is right");
 }
+
+#[test]
+fn the_program_of_the_manual_of_workflows_is_the_example_that_is_built() {
+    let example = workspace_file("examples/settle-invoices/main.rs");
+    let (_, program) = example.split_once("\n\n").expect("a comment, then the program");
+    let manual = workspace_file("docs/workflows.md");
+    assert!(
+        manual.contains(&format!("```rust\n{program}```")),
+        "docs/workflows.md shows another program"
+    );
+}
