@@ -87,3 +87,10 @@ pub struct Claim {
     /// By which worker.
     pub worker: WorkerId,
 }
+
+impl Claim {
+    /// Whether nobody held the run before: its journal is empty, since only holders write steps.
+    pub const fn is_first(&self) -> bool {
+        self.fence.0 == 1
+    }
+}

@@ -37,6 +37,9 @@ use std::time::Duration;
 /// A server that takes longer to answer is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection that was of use so shortly ago is taken to be alive: asking costs as much as most statements.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
 /// A connection to one cell. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -53,8 +56,8 @@ pub struct Connect {
     pub application_name: String,
     /// Connections held at most.
     pub connections_max: u32,
-    /// Whether a connection that lay idle is asked for a sign of life before it is used. Otherwise the first statement
-    /// after a restart of the server fails.
+    /// Whether a connection that lay idle for a while is asked for a sign of life before it is used. Otherwise the first
+    /// statement after a restart of the server fails.
     pub tested: bool,
 }
 
@@ -84,6 +87,8 @@ impl Connect {
             // Our statements look rows up by keys: one plan does for all values. Left alone, Postgres plans anew at each
             // call of a statement on partitioned tables, which costs many times what it does.
             ("plan_cache_mode", "force_generic_plan"),
+            // Compiling a plan takes longer than any of them runs.
+            ("jit", "off"),
         ]))
     }
 }
@@ -98,10 +103,19 @@ impl Engine {
         // A pool waits on for a server that refuses it, and then tells of nothing but the time: one connection says why.
         let first = tokio::time::timeout(ACQUIRE_TIMEOUT, sqlx::PgConnection::connect_with(&options)).await;
         first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
+        let tested = connect.tested;
         let pool = PgPoolOptions::new()
             .max_connections(connect.connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(connect.tested)
+            .test_before_acquire(false)
+            .before_acquire(move |connection, idle| {
+                Box::pin(async move {
+                    if tested && idle.idle_for > IDLE_MAX {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await?;
         Ok(Self {

@@ -13,6 +13,7 @@ use engine::transition::Control;
 use engine::waker::{Hint, Waker};
 use engine::{
     Attention, Claim, ClaimRuns, Claimed, Connect, Engine, EngineError, Registration, Release, RunId, Which, WorkerId,
+    limits,
 };
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -29,6 +30,10 @@ use tracing::{error, info, warn};
 const AWAY_PERIOD: Duration = Duration::from_secs(1);
 /// Timers that fall due within this are one wake-up.
 const SOONEST_POLL: Duration = Duration::from_millis(5);
+/// While one claim follows the other: only a look finds what is to be woken or taken back.
+const FLOWING_POLL: Duration = Duration::from_secs(1);
+/// After a driver is done, where the last claim had left nothing: what else ends meanwhile is one look.
+const SETTLED_POLL: Duration = Duration::from_millis(20);
 
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +57,10 @@ enum Company {
 
 /// What happens to a session.
 enum Event {
-    /// Something may be due.
+    /// Something may be due for this worker.
     Due,
+    /// It is time to look at everything.
+    Poll,
     /// A driver is done.
     Finished(Result<(Id, ()), JoinError>),
     /// Runs want attention.
@@ -82,6 +89,8 @@ pub(crate) struct Session {
     driven: HashMap<Id, (Claim, watch::Sender<Control>)>,
     held: Arc<AtomicUsize>,
     due: Arc<Notify>,
+    /// Whether the last claim took as many runs as it could: there may be more.
+    is_flowing: bool,
     attention: mpsc::Receiver<Vec<Attention>>,
     next_poll: Instant,
     /// Makes the keeper ask at once.
@@ -155,6 +164,7 @@ impl Session {
             driven: HashMap::new(),
             held,
             due,
+            is_flowing: false,
             attention,
             next_poll: Instant::now(),
             hurry,
@@ -167,6 +177,7 @@ impl Session {
         loop {
             match self.next_event(shutdown).await {
                 Event::Due => self.take_due().await,
+                Event::Poll => self.look_and_take().await,
                 Event::Finished(done) => self.settle(done).await,
                 Event::Attention(runs) => self.pass_on(&runs),
                 Event::Cleared => self.take_company(),
@@ -197,12 +208,22 @@ impl Session {
             Some(runs) = self.attention.recv() => Event::Attention(runs),
             _ = cleared => Event::Cleared,
             () = self.due.notified(), if has_room => Event::Due,
-            () = tokio::time::sleep_until(self.next_poll) => Event::Due,
+            () = tokio::time::sleep_until(self.next_poll) => Event::Poll,
         }
     }
 
-    /// Wakes, takes back and claims what is due, and learns when to look again.
+    /// Claims at once: while runs come in, asking first whether there are any would double the statements. Where there
+    /// were none, something else may be to be done.
     async fn take_due(&mut self) {
+        let is_late = self.next_poll <= Instant::now();
+        if !is_late && matches!(self.company, Company::Ordinary) && matches!(self.claim().await, Ok(true)) {
+            return;
+        }
+        self.look_and_take().await;
+    }
+
+    /// Wakes, takes back and claims what is due, and learns when to look again.
+    async fn look_and_take(&mut self) {
         let next = self.upkeep_and_claim().await.unwrap_or_else(|error| {
             warn!(worker.id = %self.id, error = %chain(&error), "the database does not answer, claiming nothing");
             AWAY_PERIOD
@@ -220,7 +241,11 @@ impl Session {
             functions: &self.functions,
         };
         let poll = engine.poll(poller).await?;
-        let mut next = poll.next_due.map_or(self.config.poll, |due| due.min(self.config.poll));
+        let longest = match self.is_flowing {
+            true => self.config.poll.min(FLOWING_POLL),
+            false => self.config.poll,
+        };
+        let mut next = poll.next_due.map_or(longest, |due| due.min(longest));
         if poll.wakeable {
             let woken = engine.wake_runs().await?;
             if !woken.is_empty() {
@@ -243,10 +268,10 @@ impl Session {
         if poll.neglected && matches!(self.company, Company::Ordinary) && !self.drivers.is_empty() {
             self.leave_company().await?;
         }
-        if (poll.wakeable || poll.reclaimable || poll.claimable) && self.claim().await? {
-            next = Duration::ZERO;
+        if poll.wakeable || poll.reclaimable || poll.claimable {
+            self.claim().await?;
         }
-        Ok(if next.is_zero() { next } else { next.max(SOONEST_POLL) })
+        Ok(next.max(SOONEST_POLL))
     }
 
     /// Claims as many runs as there is room for; whether there were any.
@@ -258,8 +283,13 @@ impl Session {
         if room == 0 {
             return Ok(false);
         }
-        let claimed = self.claim_runs(Which::Ordinary, room).await?;
+        let wanted = room.min(limits::CLAIM_BATCH_MAX as usize);
+        let claimed = self.claim_runs(Which::Ordinary, wanted).await?;
         let any = !claimed.is_empty();
+        self.is_flowing = claimed.len() == wanted;
+        if self.is_flowing {
+            self.due.notify_one();
+        }
         for run in claimed {
             self.start(run, None);
         }
@@ -371,7 +401,11 @@ impl Session {
                 .spawn(async move { give_back_broken(&shared, &claim, &lease).await });
         }
         // There is room again.
-        self.due.notify_one();
+        if self.is_flowing || !matches!(self.company, Company::Ordinary) {
+            self.due.notify_one();
+        } else {
+            self.next_poll = self.next_poll.min(Instant::now() + SETTLED_POLL);
+        }
     }
 
     fn pass_on(&self, runs: &[Attention]) {

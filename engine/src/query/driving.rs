@@ -1,7 +1,7 @@
 //! What workers ask.
 
 use crate::transition::Control;
-use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, RunId, WorkerId, limits};
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, WorkerId, limits};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
@@ -139,23 +139,29 @@ impl Engine {
         })
     }
 
-    /// A run's steps, in order.
+    /// The steps of a run that was claimed, in order.
     ///
     /// # Errors
     /// The database's.
-    pub async fn steps(&self, run: RunId) -> Result<Vec<StepRow>, EngineError> {
-        let rows = sqlx::query_file_as!(StepRow, "src/query/steps.sql", run.0)
+    pub async fn steps(&self, claim: &Claim) -> Result<Vec<StepRow>, EngineError> {
+        if claim.is_first() {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query_file_as!(StepRow, "src/query/steps.sql", claim.run.0)
             .fetch_all(&self.pool)
             .await?;
         Ok(rows)
     }
 
-    /// A workflow's steps, in order.
+    /// The steps of a workflow that was claimed, in order.
     ///
     /// # Errors
     /// The database's.
-    pub async fn tasks(&self, run: RunId) -> Result<Vec<TaskRow>, EngineError> {
-        let rows = sqlx::query_file_as!(TaskRow, "src/query/tasks.sql", run.0)
+    pub async fn tasks(&self, claim: &Claim) -> Result<Vec<TaskRow>, EngineError> {
+        if claim.is_first() {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query_file_as!(TaskRow, "src/query/tasks.sql", claim.run.0)
             .fetch_all(&self.pool)
             .await?;
         Ok(rows)

@@ -30,7 +30,7 @@ impl Driver {
                 let id = claimed
                     .agent_version_id
                     .ok_or_else(|| EngineError::Unreadable(format!("kind {} has no driver here", claimed.kind)))?;
-                Ok((shared.version(id).await?, shared.engine.steps(claimed.claim.run).await?))
+                Ok((shared.version(id).await?, shared.engine.steps(&claimed.claim).await?))
             })
             .await
             .and_then(|(version, rows)| {

@@ -30,7 +30,7 @@ impl Driver {
             suspicion,
         } = held;
         let scribe = Scribe::new(&shared, &claimed, (suspicion, &lease));
-        let rows = scribe.until_answered(|| shared.engine.tasks(claimed.claim.run)).await?;
+        let rows = scribe.until_answered(|| shared.engine.tasks(&claimed.claim)).await?;
         let next_seq = rows.last().map_or(1, |row| row.seq + 1);
         // The last of an identity counts: a step that failed its run goes on as a new one after a resume.
         let mail = Mail::of(&rows);
