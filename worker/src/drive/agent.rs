@@ -12,30 +12,19 @@ mod stop;
 mod take_up;
 
 use super::{Held, MOMENT, Shared, Version};
-use crate::crash_point::crash_point;
-use crate::lease::{DatabaseClock, Lease};
+use crate::hold::{Flow, Hold, Rest};
 use crate::scribe::{Draft, Scribe, Written};
 use agent::next_action::{Action, WaitFor, next_action};
 use agent::{Journal, Step, StepError};
 use attempt::{Finished, InFlight};
 use begin::Sent;
 use chrono::{DateTime, Utc};
-use engine::transition::Control;
-use engine::{Ending, EngineError, Park};
+use engine::{Ending, EngineError};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
-
-/// Whether the driver goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    GoOn,
-    Done,
-}
+use tracing::warn;
 
 pub(super) async fn drive(shared: Arc<Shared>, held: Held) -> Result<(), EngineError> {
     match Driver::take_up(shared, held).await? {
@@ -45,16 +34,8 @@ pub(super) async fn drive(shared: Arc<Shared>, held: Held) -> Result<(), EngineE
 }
 
 struct Driver {
-    shared: Arc<Shared>,
+    hold: Hold,
     version: Arc<Version>,
-    clock: DatabaseClock,
-    lease: Lease,
-    scribe: Scribe,
-    /// What was last known of cancels, pauses and wake-ups.
-    known: Control,
-    told: watch::Receiver<Control>,
-    drain: CancellationToken,
-    room: CancellationToken,
     tenant: String,
     requester: String,
     journal: Journal,
@@ -73,13 +54,13 @@ enum Signal {
 impl Driver {
     async fn run(mut self) -> Result<(), EngineError> {
         loop {
-            if let Some(stop) = self.stop() {
+            if let Some(stop) = self.hold.stop() {
                 return self.wind_down(stop).await;
             }
-            let flow = match next_action(&self.version.agent, &self.journal, self.now()) {
+            let flow = match next_action(&self.version.agent, &self.journal, self.hold.now()) {
                 Action::Act(moves) => self.act(moves).await?,
                 Action::Await { until } => self.wait(until).await?,
-                Action::Wait { until } if until - self.now() <= MOMENT => self.wait(Some(until)).await?,
+                Action::Wait { until } if until - self.hold.now() <= MOMENT => self.wait(Some(until)).await?,
                 Action::Wait { until } => self.park("timer", "retry", Some(until)).await?,
                 Action::Park {
                     waiting_for: WaitFor::Approval,
@@ -98,10 +79,6 @@ impl Driver {
         }
     }
 
-    fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
-    }
-
     /// Waits for a result, an instant, or a word from outside.
     async fn wait(&mut self, until: Option<DateTime<Utc>>) -> Result<Flow, EngineError> {
         match self.signal(until).await {
@@ -111,28 +88,27 @@ impl Driver {
     }
 
     async fn signal(&mut self, until: Option<DateTime<Utc>>) -> Signal {
-        let pause = until.map(|until| (until - self.now()).to_std().unwrap_or(Duration::ZERO));
+        let pause = until.map(|until| (until - self.hold.now()).to_std().unwrap_or(Duration::ZERO));
         tokio::select! {
             biased;
-            () = self.lease.lost.cancelled() => Signal::LookAgain,
             Some(finished) = self.in_flight.next() => Signal::Finished(Box::new(finished)),
-            Ok(()) = self.told.changed() => Signal::LookAgain,
-            () = self.drain.cancelled() => Signal::LookAgain,
-            () = self.room.cancelled() => Signal::LookAgain,
+            () = self.hold.word() => Signal::LookAgain,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => Signal::LookAgain,
         }
     }
 
     /// Writes, and takes the changed steps over into the journal once they are committed.
     async fn record(&mut self, draft: Draft, steps: Vec<Step>) -> Result<Written, EngineError> {
-        let written = self.scribe.write(draft).await?;
+        let written = self.hold.scribe.write(draft).await?;
         match &written {
             Written::Now(control) => {
-                self.known = *control;
+                self.hold.known = *control;
                 self.keep(steps);
             }
-            Written::Refused(control) => self.known = *control,
-            Written::ClaimLost => self.claim_lost(),
+            Written::Refused(control) => self.hold.known = *control,
+            Written::ClaimLost => {
+                self.hold.claim_lost();
+            }
         }
         Ok(written)
     }
@@ -147,54 +123,24 @@ impl Driver {
         }
     }
 
-    fn claim_lost(&self) {
-        warn!(
-            "the claim of run {} is lost, its work is dropped",
-            self.scribe.claim.run
-        );
-    }
-
     async fn park(
         &mut self,
         waiting_for: &str,
         reason: &str,
         until: Option<DateTime<Utc>>,
     ) -> Result<Flow, EngineError> {
-        let deadline = self.journal.deadline.filter(|deadline| *deadline > self.now());
-        let park = Park {
-            event_seq: self.scribe.event_seq,
-            wakes: self.known.wakes,
+        let rest = Rest {
             waiting_for,
             reason,
-            until: until.into_iter().chain(deadline).min(),
+            until,
+            deadline: self.journal.deadline,
             detail: None,
         };
-        let written = self.scribe.park(&park).await?;
-        if matches!(written, Written::Now(_)) {
-            info!(waiting_for, reason, "run {} is parked", self.scribe.claim.run);
-            crash_point!("run.parked");
-        }
-        Ok(self.rested(&written))
+        self.hold.park(rest).await
     }
 
     async fn finish(&mut self, ending: Ending) -> Result<Flow, EngineError> {
-        let how = ending.state();
-        let written = self.scribe.finish(ending).await?;
-        if matches!(written, Written::Now(_)) {
-            info!("run {} {how}", self.scribe.claim.run);
-        }
-        Ok(self.rested(&written))
-    }
-
-    /// Whether the run is out of hand. It is not where a transition found it changed: woken or cancelled.
-    fn rested(&mut self, written: &Written) -> Flow {
-        match written {
-            Written::Now(_) | Written::ClaimLost => Flow::Done,
-            Written::Refused(control) => {
-                self.known = *control;
-                Flow::GoOn
-            }
-        }
+        self.hold.finish(Draft::default(), ending).await
     }
 
     /// A run that its driver cannot read fails, so that a person sees it; it can be resumed once the cause is mended.

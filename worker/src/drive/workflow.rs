@@ -12,8 +12,8 @@ mod stop;
 mod waits;
 
 use super::{Held, MOMENT, Shared};
-use crate::lease::{DatabaseClock, Lease};
-use crate::scribe::{Draft, Scribe, Written};
+use crate::hold::{Flow, Hold, Rest};
+use crate::scribe::Draft;
 use crate::workflow::{Context, JoinAsk, Run, RunSide, SignalAsk, StepAsk, TimerAsk, WorkflowError};
 use agent::{ErrorClass, StepError};
 use answers::Answers;
@@ -21,8 +21,7 @@ use attempt::InFlight;
 use chrono::{DateTime, Utc};
 use commit::Finishing;
 use engine::query::TaskRow;
-use engine::transition::Control;
-use engine::{Ending, EngineError, Fence, Park};
+use engine::{Ending, EngineError, Fence};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -30,17 +29,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 use waits::Mail;
-
-/// Whether the driver goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    GoOn,
-    Done,
-}
 
 /// The workflow's own future. Its panics are caught.
 type Running = Pin<Box<dyn Future<Output = Result<Result<String, WorkflowError>, Panicked>> + Send>>;
@@ -56,15 +45,7 @@ pub(super) async fn drive(shared: Arc<Shared>, held: Held) -> Result<(), EngineE
 }
 
 struct Driver {
-    shared: Arc<Shared>,
-    clock: DatabaseClock,
-    lease: Lease,
-    scribe: Scribe,
-    /// What was last known of cancels, pauses and wake-ups.
-    known: Control,
-    told: watch::Receiver<Control>,
-    drain: CancellationToken,
-    room: CancellationToken,
+    hold: Hold,
     deadline: Option<DateTime<Utc>>,
     resumed_fence: Fence,
     /// After a crash, until something new is begun: whatever the workflow asks for by then, its dead holder may have begun.
@@ -188,23 +169,16 @@ impl Driver {
         }
     }
 
-    fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
-    }
-
     /// Something that may change what is to be done.
     async fn something(&mut self) {
         let pause = self
             .next_due()
-            .map(|due| (due - self.clock.now()).to_std().unwrap_or_default());
+            .map(|due| (due - self.hold.now()).to_std().unwrap_or_default());
         let finished = tokio::select! {
             biased;
-            () = self.lease.lost.cancelled() => None,
             Some(finished) = self.in_flight.next() => Some(finished),
             () = self.side.asked.notified() => None,
-            Ok(()) = self.told.changed() => None,
-            () = self.drain.cancelled() => None,
-            () = self.room.cancelled() => None,
+            () = self.hold.word() => None,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => None,
         };
         if let Some(finished) = finished {
@@ -227,7 +201,7 @@ impl Driver {
             return Some(("approval", stuck.reason, None));
         }
         let due = self.open.values().filter_map(Open::due_at).min();
-        if due.is_some_and(|due| due - self.now() <= MOMENT) {
+        if due.is_some_and(|due| due - self.hold.now() <= MOMENT) {
             return None;
         }
         let waits = || self.open.values().map(|open| &open.what);
@@ -244,36 +218,17 @@ impl Driver {
         &mut self,
         (waiting_for, reason, until): (&'static str, &'static str, Option<DateTime<Utc>>),
     ) -> Result<Flow, EngineError> {
-        let park = Park {
-            event_seq: self.scribe.event_seq,
-            wakes: self.known.wakes,
+        let rest = Rest {
             waiting_for,
             reason,
-            until: until
-                .into_iter()
-                .chain(self.deadline.filter(|deadline| *deadline > self.now()))
-                .min(),
+            until,
+            deadline: self.deadline,
             detail: match &self.stuck {
                 Some(stuck) => Some(stuck.detail.clone()),
                 None => self.waits_told(),
             },
         };
-        let written = self.scribe.park(&park).await?;
-        if matches!(written, Written::Now(_)) {
-            info!(waiting_for, reason, "run {} is parked", self.scribe.claim.run);
-        }
-        Ok(self.rested(&written))
-    }
-
-    /// Whether the run is out of hand. It is not where a transition found it changed: woken or cancelled.
-    fn rested(&mut self, written: &Written) -> Flow {
-        match written {
-            Written::Now(_) | Written::ClaimLost => Flow::Done,
-            Written::Refused(control) => {
-                self.known = *control;
-                Flow::GoOn
-            }
-        }
+        self.hold.park(rest).await
     }
 
     /// The workflow has returned. What it started and did not wait for is waited for.
@@ -298,18 +253,10 @@ impl Driver {
         let how = ending.state();
         self.end_children(how).await?;
         let draft = std::mem::take(&mut self.draft);
-        match self.scribe.finish_with(draft.clone(), ending).await? {
-            Written::Now(_) => info!("run {} {how}", self.scribe.claim.run),
-            Written::ClaimLost => warn!(
-                "the claim of run {} is lost, its work is dropped",
-                self.scribe.claim.run
-            ),
-            Written::Refused(control) => {
-                // A cancel came first: results are still recorded.
-                self.known = control;
-                self.draft = draft;
-                return self.settle_then_stop().await;
-            }
+        if self.hold.finish(draft.clone(), ending).await? == Flow::GoOn {
+            // A cancel came first: results are still recorded.
+            self.draft = draft;
+            return self.settle_then_stop().await;
         }
         Ok(())
     }

@@ -123,15 +123,19 @@ impl Driver {
     /// The smallest limit that applies: the call's own, or what is left of the run's time.
     fn within_deadline(&self, own: Duration) -> Duration {
         match self.journal.deadline {
-            Some(deadline) => own.min((deadline - self.now()).to_std().unwrap_or(Duration::ZERO)),
+            Some(deadline) => own.min((deadline - self.hold.now()).to_std().unwrap_or(Duration::ZERO)),
             None => own,
         }
     }
 
     fn start_model(&mut self, seq: u32, body: String) {
-        let (shared, version, lease) = (Arc::clone(&self.shared), Arc::clone(&self.version), self.lease.clone());
+        let (shared, version, lease) = (
+            Arc::clone(&self.hold.shared),
+            Arc::clone(&self.version),
+            self.hold.lease.clone(),
+        );
         let own = Duration::from_secs(u64::from(version.agent.model.timeout_seconds));
-        let (timeout, now) = (self.within_deadline(own), self.now());
+        let (timeout, now) = (self.within_deadline(own), self.hold.now());
         self.in_flight.spawn(seq, Repeat::Model, async move {
             if !lease.is_live() {
                 return Report::Model(ModelAttempt {
@@ -146,7 +150,11 @@ impl Driver {
     }
 
     fn start_tool(&mut self, seq: u32, tool: &str, request: Arc<ToolRequest>) {
-        let (shared, version, lease) = (Arc::clone(&self.shared), Arc::clone(&self.version), self.lease.clone());
+        let (shared, version, lease) = (
+            Arc::clone(&self.hold.shared),
+            Arc::clone(&self.version),
+            self.hold.lease.clone(),
+        );
         let Some((step, key)) = self.step(seq).zip(self.sent.get(&seq).map(|sent| sent.key.clone())) else {
             return;
         };
@@ -161,9 +169,9 @@ impl Driver {
         #[cfg(feature = "planted-faults")]
         let key = crate::planted_fault::key_sent(key, attempt);
         let context = CallContext {
-            run: self.scribe.claim.run.to_string(),
+            run: self.hold.run().to_string(),
             step: seq,
-            worker: self.shared.worker_name.clone(),
+            worker: self.hold.shared.worker_name.clone(),
             tenant: self.tenant.clone(),
             requester: Some(self.requester.clone()),
         };
@@ -172,7 +180,7 @@ impl Driver {
             .agent
             .tool(&tool)
             .map_or(Duration::ZERO, agent::definition::Tool::timeout);
-        let (timeout, now) = (self.within_deadline(own), self.now());
+        let (timeout, now) = (self.within_deadline(own), self.hold.now());
         self.in_flight.spawn(seq, repeat, async move {
             let not_sent = |error| {
                 Report::Tool(Attempt {

@@ -232,7 +232,7 @@ impl Driver {
     /// Adds a step to the record; its number.
     fn begin(&self, making: &mut Moves, new: New<'_>) -> u32 {
         let seq = self.journal.next_seq() + u32::try_from(making.sent.len()).unwrap_or_default();
-        let key = format!("{}-{seq}", self.scribe.claim.run);
+        let key = format!("{}-{seq}", self.hold.run());
         let running = new.error.is_none();
         let (kind, call_index, call_id, outcome) = match &new.body {
             StepBody::Model { .. } => ("model", 0, None, None),
@@ -280,7 +280,7 @@ impl Driver {
             attempt: u32::from(running),
             attempts_max,
             maybe_applied: false,
-            budget_from: self.now(),
+            budget_from: self.hold.now(),
             due_at: None,
             error: new.error,
             resumed_over: false,
@@ -331,7 +331,7 @@ impl Driver {
         };
         let fresh_budget = why == Again::Resumed;
         if fresh_budget {
-            step.budget_from = self.now();
+            step.budget_from = self.hold.now();
         }
         step.attempt += 1;
         step.maybe_applied |= why == Again::Interrupted;

@@ -115,7 +115,7 @@ impl Driver {
             cap: Duration::from_millis(retry.cap_ms),
         });
         let delay = schedule.map_or(Duration::ZERO, |schedule| schedule.delay(step.attempt, retry_after));
-        let due_at = self.now() + TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
+        let due_at = self.hold.now() + TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
         let attempts = Attempts {
             attempt: step.attempt,
             attempts_max: step.attempts_max,
@@ -186,12 +186,12 @@ impl Driver {
     fn attempt_cut(&self, mut step: Step) -> After {
         step.maybe_applied |= effect(&step).leaves_doubt();
         step.error = None;
-        let (cut, event) = if self.is_cancelled() {
+        let (cut, event) = if self.hold.is_cancelled() {
             let event = end_cancelled(&mut step);
             ("cancel", (event, json!({"attempt": step.attempt, "why": "cancel"})))
         } else {
             step.state = StepState::Waiting;
-            step.due_at = Some(self.now());
+            step.due_at = Some(self.hold.now());
             step.attempts_max += 1;
             ("shutdown", ("step.given_back", json!({"attempt": step.attempt})))
         };

@@ -1,60 +1,21 @@
 //! Stopping in good order: at a cancel, a pause, a shutdown, and when the lease is over.
 
+use super::Driver;
 use super::attempt::Repeat;
 use super::begin::change;
 use super::outcome::effect;
-use super::{Driver, Flow};
-use crate::crash_point::crash_point;
+use crate::hold::{Flow, Stop};
 use crate::scribe::{Draft, Written};
 use agent::{Effect, Step, StepState};
 use engine::{Ending, EngineError, Release};
 use serde_json::json;
-use tracing::info;
-
-/// Why a driver stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// The lease is over: nothing may be started, and what is recorded is somebody else's matter.
-    Lost,
-    /// The run is to end.
-    Cancel,
-    /// The run is to rest.
-    Pause,
-    /// The worker is to end.
-    Drain,
-    /// The worker is to drive suspects, and nothing beside them.
-    Room,
-}
 
 impl Driver {
-    pub(super) fn stop(&self) -> Option<Stop> {
-        let told = *self.told.borrow();
-        if self.lease.lost.is_cancelled() {
-            Some(Stop::Lost)
-        } else if self.is_cancelled() {
-            Some(Stop::Cancel)
-        } else if self.known.paused || told.paused {
-            Some(Stop::Pause)
-        } else if self.drain.is_cancelled() {
-            Some(Stop::Drain)
-        } else if self.room.is_cancelled() {
-            Some(Stop::Room)
-        } else {
-            None
-        }
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.known.cancel_requested || self.told.borrow().cancel_requested
-    }
-
     pub(super) async fn wind_down(mut self, stop: Stop) -> Result<(), EngineError> {
         match stop {
             Stop::Lost => self.let_go().await,
             Stop::Cancel => self.cancel().await,
-            Stop::Pause => self.give_back(Release::Paused).await,
-            Stop::Drain => self.give_back(Release::Shutdown).await,
-            Stop::Room => self.give_back(Release::Room).await,
+            Stop::GiveBack(why) => self.give_back(why).await,
         }
     }
 
@@ -88,25 +49,16 @@ impl Driver {
     /// Finishes what is in hand, or gives it back: at a shutdown, or to make room, within the grace, at a pause within the calls' own limits.
     async fn give_back(&mut self, why: Release) -> Result<(), EngineError> {
         let grace = match why {
-            Release::Shutdown | Release::Room => Some(self.shared.drain_grace),
+            Release::Shutdown | Release::Room => Some(self.hold.shared.drain_grace),
             Release::Paused | Release::DriverBroke => None,
         };
         if self.collect(grace).await? == Flow::Done {
             return Ok(());
         }
-        if self.is_cancelled() {
+        if self.hold.is_cancelled() {
             return self.cancel_after_all().await;
         }
-        crash_point!("run.releasing");
-        let (engine, claim, last) = (self.shared.engine.clone(), self.scribe.claim, self.scribe.event_seq);
-        let released = self
-            .scribe
-            .until_answered(|| engine.release_run(&claim, last, why))
-            .await?;
-        if released {
-            info!("run {} is given back", claim.run);
-        }
-        Ok(())
+        self.hold.release(why).await
     }
 
     async fn cancel_after_all(&mut self) -> Result<(), EngineError> {
@@ -124,7 +76,7 @@ impl Driver {
         while !self.in_flight.is_empty() {
             let finished = tokio::select! {
                 biased;
-                () = self.lease.lost.cancelled() => {
+                () = self.hold.lease.lost.cancelled() => {
                     self.let_go().await?;
                     return Ok(Flow::Done);
                 }

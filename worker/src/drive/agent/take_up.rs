@@ -3,7 +3,7 @@
 use super::attempt::InFlight;
 use super::begin::Sent;
 use super::{Driver, Held, Shared};
-use crate::scribe::Scribe;
+use crate::hold::Hold;
 use agent::wire::messages::parse_reply;
 use agent::{Effect, ErrorClass, Journal, Step, StepBody, StepError, StepState};
 use engine::query::StepRow;
@@ -15,17 +15,10 @@ use std::sync::Arc;
 impl Driver {
     /// None: the run could not be read and was failed.
     pub(super) async fn take_up(shared: Arc<Shared>, held: Held) -> Result<Option<Self>, EngineError> {
-        let Held {
-            claimed,
-            clock,
-            lease,
-            control,
-            drain,
-            room,
-            suspicion,
-        } = held;
-        let mut scribe = Scribe::new(&shared, &claimed, (suspicion, &lease));
-        let read = scribe
+        let (mut hold, claimed) = Hold::of(shared, held);
+        let shared = Arc::clone(&hold.shared);
+        let read = hold
+            .scribe
             .until_answered(async || {
                 let id = claimed
                     .agent_version_id
@@ -42,22 +35,14 @@ impl Driver {
             Err(EngineError::Unreadable(what)) => {
                 let error = StepError::new(ErrorClass::Permanent, "unreadable_row", what)
                     .suggest("use the release that wrote it, or mend the row, then resume the run");
-                Self::refuse(&mut scribe, error).await?;
+                Self::refuse(&mut hold.scribe, error).await?;
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
-        let known = *control.borrow();
         Ok(Some(Self {
-            shared,
+            hold,
             version,
-            clock,
-            lease,
-            scribe,
-            known,
-            told: control,
-            drain,
-            room,
             tenant: claimed.tenant,
             requester: claimed.requester,
             journal,

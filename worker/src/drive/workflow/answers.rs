@@ -47,8 +47,8 @@ impl Driver {
     /// Gives the next answer, if there is one.
     pub(super) async fn answer(&mut self) -> Result<bool, EngineError> {
         if self.answers.recorded.len() > 1 && self.answers.ends.is_none() {
-            let (engine, run) = (&self.shared.engine, self.scribe.claim.run);
-            self.answers.ends = Some(self.scribe.until_answered(|| engine.step_ends(run)).await?);
+            let (engine, run) = (&self.hold.shared.engine, self.hold.run());
+            self.answers.ends = Some(self.hold.scribe.until_answered(|| engine.step_ends(run)).await?);
         }
         let answer = self.answers.earliest();
         Ok(answer.map(|answer| answer()).is_some())

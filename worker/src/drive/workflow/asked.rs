@@ -5,7 +5,8 @@ use crate::drive::workflow::answers::Answers;
 use crate::drive::workflow::attempt::InFlight;
 use crate::drive::workflow::waits::Mail;
 use crate::drive::{Held, Shared};
-use crate::scribe::{Draft, Scribe};
+use crate::hold::Hold;
+use crate::scribe::Draft;
 use crate::workflow::{Ask, RunSide, StepAsk, StepFailed, TimerAsk, Until, Wanted};
 use agent::effect::UnknownReason;
 use agent::{Effect, ErrorClass, StepError};
@@ -20,33 +21,17 @@ use tokio::sync::oneshot;
 impl Driver {
     /// Takes a claimed run up: its journal, read once.
     pub(super) async fn take_up(shared: Arc<Shared>, held: Held) -> Result<Self, EngineError> {
-        let Held {
-            claimed,
-            clock,
-            lease,
-            control,
-            drain,
-            room,
-            suspicion,
-        } = held;
-        let scribe = Scribe::new(&shared, &claimed, (suspicion, &lease));
-        let rows = scribe.until_answered(|| shared.engine.tasks(&claimed.claim)).await?;
+        let (hold, claimed) = Hold::of(shared, held);
+        let engine = &hold.shared.engine;
+        let rows = hold.scribe.until_answered(|| engine.tasks(&claimed.claim)).await?;
         let next_seq = rows.last().map_or(1, |row| row.seq + 1);
         // The last of an identity counts: a step that failed its run goes on as a new one after a resume.
         let mail = Mail::of(&rows);
         let has_children = rows.iter().any(|row| row.kind == "child");
         let recorded: HashMap<String, TaskRow> = rows.into_iter().map(|row| (row.identity.clone(), row)).collect();
-        let known = *control.borrow();
         Ok(Self {
-            side: RunSide::new(claimed.claim, shared.engine.clone()),
-            shared,
-            clock,
-            lease,
-            scribe,
-            known,
-            told: control,
-            drain,
-            room,
+            side: RunSide::new(claimed.claim, engine.clone()),
+            hold,
             deadline: claimed.deadline_at,
             resumed_fence: claimed.resumed_fence,
             is_replaying: claimed.crashes > 0,
@@ -81,12 +66,12 @@ impl Driver {
 
     fn take_step(&mut self, (identity, name): (String, String), ask: StepAsk, row: Option<TaskRow>) {
         let mut step = OpenStep {
-            key: format!("{}-{identity}", self.scribe.claim.run),
+            key: format!("{}-{identity}", self.hold.run()),
             attempt: 0,
             attempts_max: ask.retry.attempts_max.max(1),
             // A step without an intent that the dead holder could have begun: it leaves a row only with its result.
             maybe_applied: row.is_none() && self.is_replaying && ask.effect == Effect::Idempotent,
-            budget_from: self.now(),
+            budget_from: self.hold.now(),
             fresh_budget: false,
             replaces: None,
             phase: Phase::Ready,
@@ -108,7 +93,7 @@ impl Driver {
                 }
                 // What failed its run is done anew, under a new key: it is certain that nothing was done.
                 "failed" if resumed && row.seq + 1 == self.next_seq => {
-                    step.key = format!("{}-{identity}-{}", self.scribe.claim.run, self.next_seq);
+                    step.key = format!("{}-{identity}-{}", self.hold.run(), self.next_seq);
                     step.replaces = Some(row.seq);
                 }
                 "failed" | "cancelled" => {
@@ -162,7 +147,7 @@ impl Driver {
             "unknown" if resumed && repeatable => {
                 step.attempts_max = step.attempt + step.ask.retry.attempts_max.max(1);
                 step.fresh_budget = true;
-                step.budget_from = self.now();
+                step.budget_from = self.hold.now();
             }
             _ => {
                 step.maybe_applied = true;
@@ -199,7 +184,7 @@ impl Driver {
         }
         let due_at = match ask.until {
             Until::At(instant) => instant,
-            Until::After(duration) => self.now() + TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX),
+            Until::After(duration) => self.hold.now() + TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX),
         };
         let seq = self.number();
         self.draft.begin(StepBegin {
@@ -231,7 +216,7 @@ impl Driver {
             (Some(told), Some(row)) => self.answers.recorded(row.seq, move || drop(answer.send(Ok(told)))),
             (_, Some(row)) => self.input_changed(&identity, &row, "the time"),
             (_, None) => {
-                let (now, seq) = (self.now(), self.number());
+                let (now, seq) = (self.hold.now(), self.number());
                 self.draft.begin(StepBegin {
                     state: "succeeded",
                     result: Some(json!(now).to_string()),
@@ -269,7 +254,7 @@ impl Driver {
             call_id: None,
             state: "running",
             effect: Effect::ReadOnly.as_str(),
-            key: format!("{}-{identity}", self.scribe.claim.run),
+            key: format!("{}-{identity}", self.hold.run()),
             attempt: 1,
             attempts_max: 1,
             maybe_applied: false,

@@ -106,11 +106,11 @@ impl Driver {
         }
         if !draft.is_empty() {
             let is_intent = draft.has_intent();
-            match self.scribe.write(draft).await? {
-                Written::Now(control) => self.known = control,
-                Written::ClaimLost => return Ok(self.claim_lost()),
+            match self.hold.scribe.write(draft).await? {
+                Written::Now(control) => self.hold.known = control,
+                Written::ClaimLost => return Ok(self.hold.claim_lost()),
                 Written::Refused(control) => {
-                    self.known = control;
+                    self.hold.known = control;
                     debug_assert!(is_intent, "only intents are refused");
                     self.withdraw(&ready);
                     return self.record(results).await;
@@ -124,7 +124,7 @@ impl Driver {
             }
         }
         // What needs no intent was not refused, and is not to be begun either.
-        if self.known.cancel_requested || self.known.paused {
+        if self.hold.known.cancel_requested || self.hold.known.paused {
             self.withdraw(&ready);
             return Ok(Flow::GoOn);
         }
@@ -140,27 +140,19 @@ impl Driver {
         if draft.is_empty() {
             return Ok(Flow::GoOn);
         }
-        match self.scribe.write(draft).await? {
+        match self.hold.scribe.write(draft).await? {
             Written::Now(control) | Written::Refused(control) => {
-                self.known = control;
+                self.hold.known = control;
                 Ok(Flow::GoOn)
             }
-            Written::ClaimLost => Ok(self.claim_lost()),
+            Written::ClaimLost => Ok(self.hold.claim_lost()),
         }
-    }
-
-    pub(super) fn claim_lost(&self) -> Flow {
-        tracing::warn!(
-            "the claim of run {} is lost, its work is dropped",
-            self.scribe.claim.run
-        );
-        Flow::Done
     }
 
     /// The intent of the next attempt. What may be repeated needs none: its key follows from run and identity. A step
     /// that has a row already tells of every attempt.
     fn intend(&mut self, asked: u64, draft: &mut Draft) {
-        let (next, number) = (self.next_seq, self.scribe.claim.run);
+        let (next, number) = (self.next_seq, self.hold.run());
         let Some(Open {
             identity,
             name,
@@ -230,8 +222,8 @@ impl Driver {
     fn start(&mut self, asked: u64) {
         let deadline = self
             .deadline
-            .map(|deadline| (deadline - self.now()).to_std().unwrap_or_default());
-        let lease = self.lease.clone();
+            .map(|deadline| (deadline - self.hold.now()).to_std().unwrap_or_default());
+        let lease = self.hold.lease.clone();
         let Some(Open {
             what: Asked::Step(step),
             ..
@@ -252,7 +244,7 @@ impl Driver {
         let own = step.ask.timeout;
         let timeout = deadline.map_or(own, |left| own.min(left));
         let work = step.ask.work.clone();
-        let engine = self.shared.engine.clone();
+        let engine = self.hold.shared.engine.clone();
         self.has_children |= step.ask.kind == "child";
         self.in_flight.spawn(asked, step.ask.effect, async move {
             if !lease.is_live() {
@@ -271,7 +263,7 @@ impl Driver {
 
     /// What came of an attempt. It is recorded with whatever comes next.
     pub(super) fn take_finished(&mut self, finished: Finished) {
-        let now = self.now();
+        let now = self.hold.now();
         let Some(mut open) = self.open.remove(&finished.asked) else {
             return;
         };
@@ -411,7 +403,7 @@ impl Driver {
         if !self.draft.is_empty() {
             return;
         }
-        let now = self.now();
+        let now = self.hold.now();
         let due: Vec<u64> = self
             .open
             .iter()

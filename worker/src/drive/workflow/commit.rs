@@ -80,10 +80,10 @@ impl Driver {
         self.conclude(&mut open, ("succeeded", Some(output.clone()), None), None);
         let draft = std::mem::take(&mut self.draft);
         crash_point!("transaction.done");
-        let committed = self.scribe.commit(draft, transaction).await?;
+        let committed = self.hold.scribe.commit(draft, transaction).await?;
         if let Ok(Written::Now(control)) = committed {
             crash_point!("transaction.committed");
-            self.known = control;
+            self.hold.known = control;
             if let Asked::Step(step) = open.what {
                 self.answers.drafted(move || drop(step.ask.answer.send(Ok(output))));
             }
@@ -92,9 +92,9 @@ impl Driver {
         // It was never there.
         (open.seq, self.next_seq) = before;
         match committed {
-            Ok(Written::ClaimLost) => Ok(self.claim_lost()),
+            Ok(Written::ClaimLost) => Ok(self.hold.claim_lost()),
             Ok(Written::Now(control) | Written::Refused(control)) => {
-                self.known = control;
+                self.hold.known = control;
                 if let Asked::Step(step) = &mut open.what {
                     step.phase = Phase::Ready;
                 }
@@ -102,7 +102,7 @@ impl Driver {
                 Ok(Flow::GoOn)
             }
             Err(error) => {
-                let now = self.now();
+                let now = self.hold.now();
                 self.take_failure((asked, open), rolled_back(&error), now);
                 Ok(Flow::GoOn)
             }

@@ -2,17 +2,17 @@
 
 use super::asked::unsigned;
 use super::attempt::change;
-use super::{Asked, Driver, Flow, Phase};
+use super::{Asked, Driver, Phase};
+use crate::hold::{Flow, Stop};
 use agent::effect::UnknownReason;
 use agent::{Effect, ErrorClass, StepError};
 use engine::{Ending, EngineError, Release, StepChange};
 use serde_json::json;
-use tracing::info;
 
-/// Why a driver stops.
+/// Why a workflow stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// The lease is over: nothing may be started, and what is recorded is somebody else's matter.
+pub(super) enum Why {
+    /// The lease is over.
     Lost,
     /// The run is to end.
     Cancel,
@@ -23,60 +23,52 @@ pub(super) enum Stop {
 }
 
 impl Driver {
-    pub(super) fn stop(&mut self) -> Option<Stop> {
-        let told = *self.told.borrow_and_update();
-        if self.lease.lost.is_cancelled() {
-            Some(Stop::Lost)
-        } else if self.known.cancel_requested || told.cancel_requested {
-            Some(Stop::Cancel)
-        } else if self.deadline.is_some_and(|deadline| deadline <= self.now()) {
-            Some(Stop::Deadline)
-        } else if self.known.paused || told.paused {
-            Some(Stop::GiveBack(Release::Paused))
-        } else if self.drain.is_cancelled() {
-            Some(Stop::GiveBack(Release::Shutdown))
-        } else if self.room.is_cancelled() {
-            Some(Stop::GiveBack(Release::Room))
-        } else {
-            None
+    pub(super) fn stop(&self) -> Option<Why> {
+        let is_over = self.deadline.is_some_and(|deadline| deadline <= self.hold.now());
+        match self.hold.stop() {
+            Some(Stop::Lost) => Some(Why::Lost),
+            Some(Stop::Cancel) => Some(Why::Cancel),
+            Some(Stop::GiveBack(_)) | None if is_over => Some(Why::Deadline),
+            Some(Stop::GiveBack(release)) => Some(Why::GiveBack(release)),
+            None => None,
         }
     }
 
     /// The workflow's own future is gone; what it started is not.
-    pub(super) async fn wind_down(mut self, stop: Stop) -> Result<(), EngineError> {
+    pub(super) async fn wind_down(mut self, stop: Why) -> Result<(), EngineError> {
         let grace = match stop {
-            Stop::Lost => {
+            Why::Lost => {
                 self.in_flight.cut();
                 None
             }
-            Stop::GiveBack(Release::Shutdown | Release::Room) => Some(self.shared.drain_grace),
-            Stop::GiveBack(Release::Paused | Release::DriverBroke) | Stop::Cancel | Stop::Deadline => None,
+            Why::GiveBack(Release::Shutdown | Release::Room) => Some(self.hold.shared.drain_grace),
+            Why::GiveBack(Release::Paused | Release::DriverBroke) | Why::Cancel | Why::Deadline => None,
         };
         self.collect(grace).await;
         match stop {
-            Stop::Lost | Stop::Cancel => self.finishing.clear(),
+            Why::Lost | Why::Cancel => self.finishing.clear(),
             // Nothing is to be started any more, but this is only to be committed.
-            Stop::Deadline | Stop::GiveBack(_) => {
+            Why::Deadline | Why::GiveBack(_) => {
                 if self.commit_all().await? == Flow::Done {
                     return Ok(());
                 }
             }
         }
         let draft = std::mem::take(&mut self.draft);
-        if self.record(draft).await? == Flow::Done || stop == Stop::Lost {
+        if self.record(draft).await? == Flow::Done || stop == Why::Lost {
             return Ok(());
         }
-        let why = if self.known.cancel_requested {
-            Stop::Cancel
+        let why = if self.hold.known.cancel_requested {
+            Why::Cancel
         } else {
             stop
         };
         match why {
-            Stop::Cancel => {
+            Why::Cancel => {
                 self.end_open("cancel");
                 self.finish(Ending::Cancelled).await
             }
-            Stop::Deadline => match self.end_open("deadline") {
+            Why::Deadline => match self.end_open("deadline") {
                 // A call that may have happened is a person's matter before it is the deadline's.
                 Some(doubt) => self.put_before_a_person(doubt).await,
                 None => {
@@ -85,8 +77,8 @@ impl Driver {
                     self.finish(Ending::Failed(json!(error).to_string())).await
                 }
             },
-            Stop::GiveBack(release) => self.release(release).await,
-            Stop::Lost => Ok(()),
+            Why::GiveBack(release) => self.hold.release(release).await,
+            Why::Lost => Ok(()),
         }
     }
 
@@ -97,7 +89,7 @@ impl Driver {
         }
         match self.park(("approval", doubt.as_str(), None)).await? {
             Flow::Done => Ok(()),
-            Flow::GoOn => self.release(Release::Shutdown).await,
+            Flow::GoOn => self.hold.release(Release::Shutdown).await,
         }
     }
 
@@ -112,7 +104,7 @@ impl Driver {
                 return self.wind_down(stop).await;
             }
             let Some(park) = self.rest() else {
-                return self.release(Release::Shutdown).await;
+                return self.hold.release(Release::Shutdown).await;
             };
             if self.park(park).await? == Flow::Done {
                 return Ok(());
@@ -129,7 +121,7 @@ impl Driver {
             let finished = tokio::select! {
                 biased;
                 finished = self.in_flight.next() => finished,
-                () = self.lease.lost.cancelled(), if !impatient || grace.is_none() => {
+                () = self.hold.lease.lost.cancelled(), if !impatient || grace.is_none() => {
                     self.in_flight.cut();
                     self.in_flight.next().await
                 }
@@ -145,29 +137,10 @@ impl Driver {
         }
     }
 
-    async fn release(self, why: Release) -> Result<(), EngineError> {
-        let (engine, claim, last) = (self.shared.engine.clone(), self.scribe.claim, self.scribe.event_seq);
-        let released = self
-            .scribe
-            .until_answered(|| engine.release_run(&claim, last, why))
-            .await?;
-        if released {
-            info!("run {} is given back", claim.run);
-        }
-        Ok(())
-    }
-
     async fn finish(mut self, ending: Ending) -> Result<(), EngineError> {
-        let how = ending.state();
-        self.end_children(how).await?;
+        self.end_children(ending.state()).await?;
         let draft = std::mem::take(&mut self.draft);
-        if matches!(
-            self.scribe.finish_with(draft, ending).await?,
-            crate::scribe::Written::Now(_)
-        ) {
-            info!("run {} {how}", self.scribe.claim.run);
-        }
-        Ok(())
+        self.hold.finish(draft, ending).await.map(drop)
     }
 
     /// What has a row and no end gets one: unknown where it may have happened. Why a person must look, if there is such

@@ -64,7 +64,7 @@ impl Driver {
         let timeout = ask
             .timeout
             .map(|timeout| TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX));
-        let mut due_at = timeout.and_then(|timeout| self.now().checked_add_signed(timeout));
+        let mut due_at = timeout.and_then(|timeout| self.hold.now().checked_add_signed(timeout));
         let mut seq = None;
         if let Some(row) = row {
             if row.kind != "signal" {
@@ -128,14 +128,9 @@ impl Driver {
         });
     }
 
-    /// The count of wake-ups, as far as it is known here.
-    fn wakes(&self) -> i64 {
-        self.known.wakes.max(self.told.borrow().wakes)
-    }
-
     /// Answers waits with what has come for them; the others get their rows. Whether there was anything to do.
     pub(super) async fn attend(&mut self) -> Result<bool, EngineError> {
-        let wakes = self.wakes();
+        let wakes = self.hold.wakes();
         if !self.has_waits() || (!self.mail.has_new_wait && wakes <= self.mail.heard) {
             return Ok(false);
         }
@@ -144,7 +139,7 @@ impl Driver {
             self.take_signals().await?;
             self.take_ends().await?;
         }
-        self.known.wakes = wakes;
+        self.hold.known.wakes = wakes;
         self.mail.heard = wakes;
         self.mail.has_new_wait = false;
         self.begin_waits();
@@ -174,8 +169,12 @@ impl Driver {
                 most,
             })
             .collect();
-        let (engine, claim) = (&self.shared.engine, self.scribe.claim);
-        let come = self.scribe.until_answered(|| engine.signals(&claim, &wanted)).await?;
+        let (engine, claim) = (&self.hold.shared.engine, self.hold.scribe.claim);
+        let come = self
+            .hold
+            .scribe
+            .until_answered(|| engine.signals(&claim, &wanted))
+            .await?;
         for signal in come {
             let waits = |open: &Open| matches!(&open.what, Asked::Signal { ask, .. } if !ask.answer.is_closed());
             let wait = self
@@ -208,8 +207,12 @@ impl Driver {
         if joins.is_empty() {
             return Ok(());
         }
-        let engine = &self.shared.engine;
-        let ended = self.scribe.until_answered(|| engine.ended_children(&joins)).await?;
+        let engine = &self.hold.shared.engine;
+        let ended = self
+            .hold
+            .scribe
+            .until_answered(|| engine.ended_children(&joins))
+            .await?;
         for child in ended {
             let waits: Vec<u64> = self
                 .open
@@ -307,7 +310,7 @@ impl Driver {
     /// Decides waits whose time is over, once everything before is committed: signal or timeout, whichever came first by
     /// the run's row. None: there are none.
     pub(super) async fn expire(&mut self) -> Result<Option<Flow>, EngineError> {
-        let now = self.now();
+        let now = self.hold.now();
         let is_over = |open: &Open| {
             matches!(&open.what, Asked::Signal { due_at: Some(due_at), .. } if *due_at <= now) && open.seq.is_some()
         };
@@ -325,9 +328,9 @@ impl Driver {
             draft.change(rung(seq));
             draft.event("step.succeeded", unsigned(seq), Some(json!({"timed_out": true})));
         }
-        match self.scribe.decide(draft, self.mail.heard).await? {
+        match self.hold.scribe.decide(draft, self.mail.heard).await? {
             Written::Now(control) => {
-                self.known = control;
+                self.hold.known = control;
                 for open in over
                     .iter()
                     .filter_map(|asked| self.open.remove(asked))
@@ -341,10 +344,10 @@ impl Driver {
             }
             // Something came first.
             Written::Refused(control) => {
-                self.known = control;
+                self.hold.known = control;
                 Ok(Some(Flow::GoOn))
             }
-            Written::ClaimLost => Ok(Some(self.claim_lost())),
+            Written::ClaimLost => Ok(Some(self.hold.claim_lost())),
         }
     }
 
@@ -393,9 +396,10 @@ impl Driver {
         if !self.has_children {
             return Ok(());
         }
-        let (engine, claim) = (&self.shared.engine, self.scribe.claim);
+        let (engine, claim) = (&self.hold.shared.engine, self.hold.scribe.claim);
         let why = format!("its parent is {how}");
         if self
+            .hold
             .scribe
             .until_answered(|| engine.cancel_children(&claim, &why))
             .await?
