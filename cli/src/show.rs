@@ -4,6 +4,7 @@ pub(crate) mod conversation;
 pub(crate) mod events;
 pub(crate) mod journal;
 pub(crate) mod run;
+pub(crate) mod signals;
 pub(crate) mod sql;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
