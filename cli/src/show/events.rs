@@ -45,7 +45,7 @@ fn facts(event: &EventRow, step: Option<&AttemptRow>) -> Vec<String> {
     words.extend(field("stop_reason"));
     words.extend(field("for").map(|what| format!("for {what}")));
     words.extend(field("code"));
-    words.extend(field("reason"));
+    words.extend(field("reason").filter(|reason| field("for").as_ref() != Some(reason)));
     words.extend(field("message"));
     words.extend(field("sender").map(|sender| format!("from {sender}")));
     words.extend((data.0.get("timed_out") == Some(&Value::Bool(true))).then(|| "nothing came in time".to_owned()));

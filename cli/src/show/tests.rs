@@ -86,6 +86,7 @@ fn durations_are_said_as_people_say_them() {
         (100_000, "1 min 40 s"),
         (7_260_000, "2 h 1 min"),
         (259_200_000, "3 days"),
+        (259_199_999, "3 days"),
     ];
     for (millis, expected) in said {
         assert_eq!(duration(TimeDelta::milliseconds(millis)), expected);

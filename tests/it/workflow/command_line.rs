@@ -119,3 +119,40 @@ async fn a_file_of_runs_names_workflows_line_by_line_or_for_all_lines() {
     assert_eq!(kinds, [json!("shop"), json!("other")]);
     assert_eq!(desk.said(&start), started, "given again, they are not started again");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workflow_goes_on_with_what_it_is_told_and_its_watcher_sees_by_whom() {
+    let world = world().await;
+    let desk = beside(&world);
+    let run = desk.said(&["run", "start", "--workflow", "approval", "--input", "null"]);
+    let (run, id) = (run.trim(), run.trim().parse().expect("an id"));
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("approval", async |ctx: Context, (): ()| {
+            let week = Duration::from_secs(7 * 24 * 3600);
+            let approved = ctx.wait_signal::<Value>("approved", week);
+            approved.await.map_err(WorkflowError::from)
+        })
+    });
+    world
+        .until(id, "it waits", |run| run.waiting_for.as_deref() == Some("signal"))
+        .await;
+    let waiting = desk.said(&["run", "show", run]);
+    assert!(
+        waiting.contains("waiting for the signal approved until 20"),
+        "{waiting}"
+    );
+
+    desk.said(&["run", "signal", run, "approved", "17", "--by", "Ada"]);
+    let watched = desk.said(&["run", "watch", run]);
+
+    for part in [
+        "1 signal approved#1, at most 7 days",
+        "run.parked            for signal  ",
+        "run.woken             by signal approved",
+        "1 signal approved#1, from Ada",
+        "\nResult\n  17\n",
+    ] {
+        assert!(watched.contains(part), "no {part:?} in {watched}");
+    }
+    worker.drain().await;
+}
