@@ -86,7 +86,7 @@ async fn a_signal_is_sent_once_per_id_and_shown_with_the_step_that_took_it() {
 }
 
 #[tokio::test]
-async fn a_payload_is_json_or_a_text_or_stands_in_a_file_or_on_standard_input() {
+async fn a_payload_is_json_or_a_text_or_stands_in_a_file_or_on_standard_input_and_anything_else_is_refused() {
     let stage = Stage::new().await;
     let desk = beside(&stage);
     let run = stage.start().await;
@@ -120,22 +120,17 @@ async fn a_payload_is_json_or_a_text_or_stands_in_a_file_or_on_standard_input() 
         .map(|(by, payload)| json!(["go", payload, by.to_string()]))
         .collect();
     assert_eq!(told(&stage, run).await, json!(expected));
-}
 
-#[tokio::test]
-async fn what_cannot_be_sent_is_refused_with_its_code() {
-    let stage = Stage::new().await;
-    let desk = beside(&stage);
-    let run = stage.start().await.to_string();
-    desk.said(&["run", "signal", &run, "go", "--id", "a"]);
+    // What cannot be sent is refused with its code.
+    desk.said(&["run", "signal", &id, "go", "--id", "a"]);
     let long = "x".repeat(256);
     let refusals: [(&[&str], &str, i32); 7] = [
-        (&[&run], "usage", 2),
-        (&[&run, "go", "1", "--text", "one"], "usage", 2),
-        (&[&run, "go", "nonsense"], "invalid_payload", 2),
-        (&[&run, &long], "invalid_signal", 2),
-        (&[&run, "go", "--file", "nowhere"], "unreadable_file", 2),
-        (&[&run, "go", "1", "--id", "a"], "signal_id_reused", 3),
+        (&[&id], "usage", 2),
+        (&[&id, "go", "1", "--text", "one"], "usage", 2),
+        (&[&id, "go", "nonsense"], "invalid_payload", 2),
+        (&[&id, &long], "invalid_signal", 2),
+        (&[&id, "go", "--file", "nowhere"], "unreadable_file", 2),
+        (&[&id, "go", "1", "--id", "a"], "signal_id_reused", 3),
         (&["019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f", "go"], "no_such_run", 3),
     ];
     for (words, expected, exit) in refusals {
@@ -146,8 +141,8 @@ async fn what_cannot_be_sent_is_refused_with_its_code() {
             "{words:?}: {error}"
         );
     }
-    desk.said(&["run", "cancel", &run]);
-    let (error, code) = desk.refused(&["run", "signal", &run, "go"]);
+    desk.said(&["run", "cancel", &id]);
+    let (error, code) = desk.refused(&["run", "signal", &id, "go"]);
     assert_eq!((error["code"].as_str(), code), (Some("run_has_ended"), Some(3)));
 }
 

@@ -160,7 +160,7 @@ async fn a_run_says_for_which_signal_it_waits_and_a_signal_which_step_took_it() 
 }
 
 #[tokio::test]
-async fn a_run_names_its_parent_and_its_tree_and_lists_its_children() {
+async fn a_run_names_its_family_and_a_cancel_reaches_the_children_unless_told_not_to() {
     let stage = Stage::new().await;
     let door = HttpDoor::open(&stage.database.url).await;
     let (parent, [first, second]) = child_of(&stage).await;
@@ -189,12 +189,7 @@ async fn a_run_names_its_parent_and_its_tree_and_lists_its_children() {
     );
     let nobody = door.get("/v1/runs/01a1f762-b174-7000-a4f5-d095ea2e20bd/children").await;
     refused(&nobody, 404, "no_such_run");
-}
 
-#[tokio::test]
-async fn a_cancel_reaches_the_children_unless_told_not_to() {
-    let stage = Stage::new().await;
-    let door = HttpDoor::open(&stage.database.url).await;
     for (body, expected) in [
         (json!({}), "cancelled"),
         (json!({"reason": "enough", "children": false}), "queued"),
