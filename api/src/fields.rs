@@ -59,6 +59,11 @@ impl<'a> Fields<'a> {
         self.read(name, "text", parsed)
     }
 
+    /// True or false.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
+        self.read(name, "true or false", parsed)
+    }
+
     /// A whole number, however it is written: 7 and 7.0 are the same in JSON.
     pub(crate) fn whole(&self, name: &str) -> Result<Option<i32>, Problem> {
         self.read(name, "a whole number of 32 bits", whole)

@@ -31,6 +31,8 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(runs::journal))
         .routes(routes!(runs::transcript))
         .routes(routes!(events::follow))
+        .routes(routes!(runs::children))
+        .routes(routes!(runs::signals, runs::signal))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::pause))
         .routes(routes!(runs::resume))

@@ -9,7 +9,7 @@ mod run;
 mod serving;
 
 pub(crate) use bench::{Bench, Workload};
-pub(crate) use run::{ListRuns, RunCommand, StartRun, State, Steer};
+pub(crate) use run::{ListRuns, RunCommand, SignalRun, StartRun, State, Steer};
 pub(crate) use serving::{Api, Demo, Dev, Health, Payments, Rehearse, Worker};
 
 const AFTER_HELP: &str = "\
@@ -112,7 +112,7 @@ pub(crate) enum Command {
     /// Store and show agents
     #[command(subcommand)]
     Agent(AgentCommand),
-    /// Start, show and steer runs
+    /// Start, show, tell and steer runs
     #[command(subcommand)]
     Run(RunCommand),
     /// Play a script as a model, on the real wire and for free

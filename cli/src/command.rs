@@ -44,7 +44,8 @@ pub(crate) async fn run(cli: Cli, program: Program) -> anyhow::Result<Exit> {
         }
         Command::Run(RunCommand::Show { run, sql: false }) => run::show(global, run).await,
         Command::Run(RunCommand::Watch { run }) => watch::run(global, run).await,
-        Command::Run(RunCommand::Cancel(args)) => run::cancel(global, args).await,
+        Command::Run(RunCommand::Signal(args)) => run::signal(global, args).await,
+        Command::Run(RunCommand::Cancel { steer, spare_children }) => run::cancel(global, steer, spare_children).await,
         Command::Run(RunCommand::Pause(args)) => run::pause(global, args).await,
         Command::Run(RunCommand::Resume(args)) => run::resume(global, args).await,
         Command::Rehearse(args) => rehearse::run(global, args).await,

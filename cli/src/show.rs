@@ -4,6 +4,7 @@ pub(crate) mod conversation;
 pub(crate) mod events;
 pub(crate) mod journal;
 pub(crate) mod run;
+pub(crate) mod signals;
 pub(crate) mod sql;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -58,7 +59,7 @@ pub(crate) fn duration(time: TimeDelta) -> String {
         1..100 => format!("{}.{:02} s", seconds, (millis % 1000) / 10),
         100..6000 => format!("{} min {} s", seconds / 60, seconds % 60),
         6000..172_800 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{} days", seconds / 86_400),
+        _ => format!("{} days", (seconds + 43_200) / 86_400),
     }
 }
 

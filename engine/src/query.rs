@@ -6,7 +6,7 @@ mod lists;
 mod shown;
 mod waits;
 
-pub use detail::{AttemptRow, EventRow, MessageRow, NewEvent, RunDetail, RunHead, Undrivable};
+pub use detail::{AttemptRow, EventRow, MessageRow, NewEvent, ReceivedSignal, RunDetail, RunHead, Undrivable};
 pub use driving::{Look, Poll, Poller, StepRow, TaskRow, VersionRow};
 pub use lists::{AgentRow, AgentSummary, AgentVersionRow, RunRow, RunsWanted, VersionsWanted};
 pub use shown::Shown;

@@ -7,6 +7,7 @@ mod followers;
 mod idle;
 mod manual;
 mod runs;
+mod signals;
 mod workflows;
 
 use longhaul_tests::http_door::HttpDoor;

@@ -20,6 +20,8 @@ mod readme;
 mod resting;
 mod schema;
 mod stage;
+mod telling;
 mod transitions;
 mod undrivable;
+mod waiting;
 mod workflow;

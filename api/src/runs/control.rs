@@ -23,6 +23,18 @@ pub(crate) struct Reason {
     reason: Option<String>,
 }
 
+/// Why, and how far. The body may be left out.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"reason": "ordered twice"}))]
+pub(crate) struct Cancel {
+    /// For whoever reads the journal.
+    #[schema(max_length = 4096, pattern = r"^[^\u0000]*$")]
+    reason: Option<String>,
+    /// Whether the children that are to end with the run, and theirs, are cancelled too. `true` if absent.
+    children: Option<bool>,
+}
+
 const REASON_CHARS_MAX: usize = 4096;
 
 impl Accepts for Option<Reason> {
@@ -39,9 +51,24 @@ impl Accepts for Option<Reason> {
     }
 }
 
+impl Accepts for Option<Cancel> {
+    const NOTHING: Option<&'static str> = Some("null");
+
+    fn read(body: &RawValue) -> Result<Self, Problem> {
+        if body.get() == "null" {
+            return Ok(None);
+        }
+        let fields = Fields::of_body(body)?;
+        fields.known(&["reason", "children"])?;
+        Ok(Some(Cancel {
+            reason: fields.text("reason")?,
+            children: fields.flag("children")?,
+        }))
+    }
+}
+
 /// The run is this tenant's, and the reason fits.
-async fn check(app: &App, run: RunId, why: Option<Reason>) -> Result<Option<String>, Problem> {
-    let reason = why.and_then(|why| why.reason);
+async fn check(app: &App, run: RunId, reason: Option<String>) -> Result<Option<String>, Problem> {
     if let Some(reason) = &reason
         && (reason.contains('\0') || reason.chars().count() > REASON_CHARS_MAX)
     {
@@ -55,11 +82,12 @@ async fn check(app: &App, run: RunId, why: Option<Reason>) -> Result<Option<Stri
 /// Cancel a run
 ///
 /// A run that nobody holds ends at once: 200. The worker of a running one is asked to end it: 202; calls already sent
-/// are waited for. Asking again changes nothing.
+/// are waited for. Its children that are to end with it are cancelled too, and theirs, unless `children` is false. Asking
+/// again changes nothing.
 #[utoipa::path(
     post, path = "/v1/runs/{id}/cancel", tag = "runs", operation_id = "cancelRun",
     params(("id" = uuid::Uuid, Path, description = "The run")),
-    request_body = Option<Reason>,
+    request_body = Option<Cancel>,
     responses(
         (status = 200, description = "It has ended", body = Run),
         (status = 202, description = "Its worker was asked to end it", body = Run),
@@ -71,12 +99,18 @@ pub(crate) async fn cancel(
     State(app): State<App>,
     RunPath(run): RunPath,
     parameters: Parameters,
-    JsonBody(why): JsonBody<Option<Reason>>,
+    JsonBody(how): JsonBody<Option<Cancel>>,
 ) -> Result<(StatusCode, Json<Run>), Problem> {
     parameters.known(&[])?;
-    let reason = check(&app, run, why).await?;
+    let (reason, children) = how.map_or((None, None), |how| (how.reason, how.children));
+    let reason = check(&app, run, reason).await?;
     let actor = Some(app.options.principal.as_str());
-    let status = match app.engine.cancel_run(run, reason.as_deref(), actor).await? {
+    let cancelled = if children.unwrap_or(true) {
+        app.engine.cancel_run(run, reason.as_deref(), actor).await?
+    } else {
+        app.engine.cancel_run_alone(run, reason.as_deref(), actor).await?
+    };
+    let status = match cancelled {
         Cancelled::Now => StatusCode::OK,
         Cancelled::Requested => StatusCode::ACCEPTED,
     };
@@ -103,7 +137,7 @@ pub(crate) async fn pause(
     JsonBody(why): JsonBody<Option<Reason>>,
 ) -> Result<Json<Run>, Problem> {
     parameters.known(&[])?;
-    let reason = check(&app, run, why).await?;
+    let reason = check(&app, run, why.and_then(|why| why.reason)).await?;
     let actor = Some(app.options.principal.as_str());
     app.engine.pause_run(run, reason.as_deref(), actor).await?;
     detail(&app, run).await.map(Json)
@@ -130,7 +164,7 @@ pub(crate) async fn resume(
     JsonBody(why): JsonBody<Option<Reason>>,
 ) -> Result<Json<Run>, Problem> {
     parameters.known(&[])?;
-    let reason = check(&app, run, why).await?;
+    let reason = check(&app, run, why.and_then(|why| why.reason)).await?;
     let actor = Some(app.options.principal.as_str());
     app.engine.resume_run(run, reason.as_deref(), actor).await?;
     detail(&app, run).await.map(Json)

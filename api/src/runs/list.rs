@@ -2,7 +2,7 @@
 
 use super::standing::{State as RunState, workflow};
 use crate::answer::Json;
-use crate::parameter::{Parameters, bad};
+use crate::parameter::{Parameters, RunPath, bad};
 use crate::problem::Problem;
 use crate::server::App;
 use axum::extract::State;
@@ -46,7 +46,7 @@ pub(crate) struct RunSummary {
     /// The version that the run keeps.
     agent_version: Option<i32>,
     state: RunState,
-    /// What a waiting run waits for: `timer`, `approval`, …
+    /// What a waiting run waits for: `timer`, `signal`, `child`, `approval`, …
     waiting_for: Option<String>,
     /// More exactly, such as `unknown_outcome`.
     wait_reason: Option<String>,
@@ -61,12 +61,17 @@ pub(crate) struct RunSummary {
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
+    /// The run that started it.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    parent_id: Option<RunId>,
+    /// Of a child: `cancel`, or `abandon`, where it goes on when its parent ends.
+    on_parent_end: Option<String>,
 }
 
 /// A page of runs.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RunPage {
-    /// Newest first.
+    /// Newest first; children oldest first.
     runs: Vec<RunSummary>,
     /// The next page's `cursor`; null: there is none.
     #[schema(example = "r01a1f762b1747000a4f5d095ea2e20bd")]
@@ -93,6 +98,8 @@ impl From<RunRow> for RunSummary {
             created_at: row.created_at,
             started_at: row.started_at,
             ended_at: row.ended_at,
+            parent_id: row.parent_id,
+            on_parent_end: row.on_parent_end,
         }
     }
 }
@@ -136,12 +143,44 @@ pub(crate) async fn list(State(app): State<App>, parameters: Parameters) -> Resu
         Some(_) => app.engine.run_list(&wanted).await?,
         None => Vec::new(),
     };
-    let is_full = i64::try_from(rows.len()) == Ok(wanted.rows);
+    Ok(Json(page(rows, wanted.rows)))
+}
+
+/// List children
+///
+/// The runs that a run has started, oldest first, whether they have ended or not.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/children", tag = "runs", operation_id = "listChildren",
+    params(
+        ("id" = uuid::Uuid, Path, description = "The run"),
+        ("cursor" = Option<String>, Query, pattern = "^r[0-9a-f]{32}$", description = "`next_cursor` of the page before"),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 200, description = "Rows of a page, 50 if absent"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = RunPage),
+        (status = 404, description = "`no_such_run`"),
+    ),
+)]
+pub(crate) async fn children(
+    State(app): State<App>,
+    RunPath(run): RunPath,
+    parameters: Parameters,
+) -> Result<Json<RunPage>, Problem> {
+    parameters.known(&["cursor", "limit"])?;
+    let (after, limit) = (parameters.cursor(read_cursor)?, parameters.limit()?);
+    app.engine.run_head(run, &app.options.tenant).await?;
+    let rows = app.engine.children(run, after, limit).await?;
+    Ok(Json(page(rows, limit)))
+}
+
+/// Rows of a page of so many, and where the next one goes on.
+fn page(rows: Vec<RunRow>, limit: i64) -> RunPage {
+    let is_full = i64::try_from(rows.len()) == Ok(limit);
     let next_cursor = rows.last().filter(|_| is_full).map(|last| cursor(last.id));
-    Ok(Json(RunPage {
+    RunPage {
         runs: rows.into_iter().map(RunSummary::from).collect(),
         next_cursor,
-    }))
+    }
 }
 
 fn named_workflow(parameters: &Parameters) -> Result<Option<String>, Problem> {

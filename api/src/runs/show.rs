@@ -31,10 +31,20 @@ pub(crate) struct Run {
     /// What it waits for, in words; null: it is driven, or it has ended.
     #[schema(example = "a worker that is free")]
     waits_for: Option<String>,
-    /// What a waiting run waits for: `timer`, `approval`, …
+    /// What a waiting run waits for: `timer`, `signal`, `child`, `approval`, …
     waiting_for: Option<String>,
     /// More exactly, such as `unknown_outcome`.
     wait_reason: Option<String>,
+    /// Names of the signals that it is parked for.
+    awaited_signals: Vec<String>,
+    /// The run that started it.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    parent_id: Option<RunId>,
+    /// The run that its tree began with: itself, where no other run started it.
+    #[schema(value_type = uuid::Uuid)]
+    tree_id: RunId,
+    /// Of a child: `cancel`, or `abandon`, where it goes on when its parent ends.
+    on_parent_end: Option<String>,
     /// Whether a live worker takes from its queue, and has what its agent needs or its workflow.
     drivable: bool,
     requester: String,
@@ -88,6 +98,10 @@ impl From<RunDetail> for Run {
             waits_for,
             waiting_for: run.waiting_for,
             wait_reason: run.wait_reason,
+            awaited_signals: run.awaited_signals,
+            parent_id: run.parent_id,
+            tree_id: run.tree_id,
+            on_parent_end: run.on_parent_end,
             drivable: run.drivable,
             requester: run.requester,
             labels: run.labels.0,

@@ -99,6 +99,10 @@ fn parked(run: &RunDetail) -> String {
         "approval" => format!("a person{until}: {}", why(reason)),
         "timer" if reason == "retry" => format!("its next try{until}"),
         "timer" if reason == "timer" => format!("a timer or a step's next try{until}"),
+        "signal" if !run.awaited_signals.is_empty() => {
+            format!("the signal {}{until}", run.awaited_signals.join(" or "))
+        }
+        "child" if reason == "child" => format!("a child's end{until}"),
         waiting_for => format!("a {waiting_for}{until}: {}", why(reason)),
     }
 }

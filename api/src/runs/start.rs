@@ -1,5 +1,6 @@
 //! Starts runs, one or many.
 
+use super::key::one_key;
 use crate::answer::Json;
 use crate::body::{Accepts, JsonBody};
 use crate::fields::Fields;
@@ -9,7 +10,7 @@ use crate::problem::Problem;
 use crate::server::App;
 use agent::wire::messages::history_messages;
 use axum::extract::State;
-use axum::http::header::{HeaderName, HeaderValue, LOCATION};
+use axum::http::header::{HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -35,8 +36,6 @@ const RUN_FIELDS: [&str; 11] = [
     "history",
     "idempotency_key",
 ];
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A run to start: of an agent or of a workflow.
 #[derive(ToSchema)]
@@ -275,7 +274,7 @@ pub(crate) async fn start(
     JsonBody(new): JsonBody<NewRun>,
 ) -> Result<Response, Problem> {
     parameters.known(&[])?;
-    let key = one_key(header_key(&headers)?, new.idempotency_key.as_deref())?;
+    let key = one_key(&headers, ("idempotency_key", new.idempotency_key.as_deref()))?;
     let wanted = StartRun {
         idempotency_key: key,
         ..wanted(&app, new)?
@@ -320,41 +319,8 @@ pub(crate) async fn start_batch(
     Ok((status, Json(StartedBatch { runs })).into_response())
 }
 
-const fn status(created: bool) -> StatusCode {
+pub(crate) const fn status(created: bool) -> StatusCode {
     if created { StatusCode::CREATED } else { StatusCode::OK }
-}
-
-fn header_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(key) = keys.next() else {
-        return Ok(None);
-    };
-    if keys.next().is_some() {
-        return Err(conflict("the request has several headers Idempotency-Key"));
-    }
-    let is_key = |key: &&str| {
-        (1..=limits::NAME_CHARS_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    let key = key.to_str().ok().filter(is_key).ok_or_else(|| {
-        Problem::bad_request("bad_header", "Idempotency-Key has 1 to 255 visible ASCII characters")
-            .hint("a UUID is a good key; other keys fit into the body, as idempotency_key")
-    })?;
-    Ok(Some(key.to_owned()))
-}
-
-/// The key of the header or of the body. Which of two the caller will send again nobody can know.
-fn one_key(header: Option<String>, body: Option<&str>) -> Result<Option<String>, Problem> {
-    match (header, body) {
-        (Some(header), Some(body)) if header != body => Err(conflict(
-            "the header Idempotency-Key and idempotency_key in the body differ",
-        )),
-        (header, body) => Ok(header.or_else(|| body.map(str::to_owned))),
-    }
-}
-
-fn conflict(detail: &str) -> Problem {
-    Problem::bad_request("key_conflict", format!("{detail}; nothing was started"))
-        .hint("send one key, in the header or in the body")
 }
 
 /// What the engine is asked for. What the database would refuse it still does.

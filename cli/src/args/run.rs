@@ -27,11 +27,19 @@ pub(crate) enum RunCommand {
         #[arg(value_name = "ID", value_parser = run_id)]
         run: engine::RunId,
     },
-    /// End a run; calls that are already on their way are still recorded
+    /// Tell a run something; it is kept until the run waits for a signal of that name
+    Signal(SignalRun),
+    /// End a run, and its children; calls that are already on their way are still recorded
     #[command(
         after_help = "Example:\n  longhaul run cancel 019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f --reason 'asked twice'"
     )]
-    Cancel(Steer),
+    Cancel {
+        #[command(flatten)]
+        steer: Steer,
+        /// Let its children go on, whatever they were told when they were started
+        #[arg(long)]
+        spare_children: bool,
+    },
     /// Stop work on a run for a while; calls that are already on their way are still recorded
     #[command(
         after_help = "Example:\n  longhaul run pause 019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f --reason 'bank holiday'"
@@ -161,6 +169,37 @@ pub(crate) struct Steer {
     #[arg(long)]
     pub(crate) reason: Option<String>,
     /// Who; kept in the run's events [default: the database user]
+    #[arg(long, value_name = "NAME", env = "LONGHAUL_ACTOR", hide_env_values = true)]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longhaul run signal 019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f approved '{\"by\":\"Ada\"}' --id approval-17
+  longhaul run signal 019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f delivery --file delivery.json
+
+Each wait of the run takes the oldest signal of its name. Give it an id: then the same signal can be sent again, and the
+run is not told twice.")]
+pub(crate) struct SignalRun {
+    /// The run's id
+    #[arg(value_name = "ID", value_parser = run_id)]
+    pub(crate) run: engine::RunId,
+    /// What the run waits for
+    pub(crate) name: String,
+    /// What it is told, as JSON; - is standard input [default: null]
+    #[arg(value_name = "PAYLOAD", group = "told")]
+    pub(crate) payload: Option<String>,
+    /// The same from a file; - is standard input
+    #[arg(long, value_name = "FILE", group = "told")]
+    pub(crate) file: Option<PathBuf>,
+    /// The same as plain text
+    #[arg(long, value_name = "TEXT", group = "told")]
+    pub(crate) text: Option<String>,
+    /// The signal's id: sent twice is sent once [default: a new one]
+    #[arg(long = "id", value_name = "SIGNAL")]
+    pub(crate) id: Option<String>,
+    /// Who sends it [default: the database user]
     #[arg(long, value_name = "NAME", env = "LONGHAUL_ACTOR", hide_env_values = true)]
     pub(crate) by: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! Payloads from files, options and standard input: text, and not too much of it.
 
-use crate::args::StartRun;
+use crate::args::{SignalRun, StartRun};
 use crate::failure::Failure;
 use engine::limits::{CONTENT_BYTES_MAX, INPUT_BYTES_MAX};
 use std::fs::File;
@@ -38,6 +38,18 @@ pub(crate) fn input(args: &StartRun) -> Result<String, Failure> {
         return text_of("input", file, INPUT_BYTES_MAX);
     }
     Ok(args.input.clone().unwrap_or_else(|| "{}".to_owned()))
+}
+
+/// What a signal tells, as JSON text.
+pub(crate) fn payload(args: &SignalRun) -> Result<String, Failure> {
+    if let Some(text) = &args.text {
+        return Ok(serde_json::Value::from(text.as_str()).to_string());
+    }
+    let stdin = args.payload.as_deref().filter(|payload| *payload == "-").map(Path::new);
+    if let Some(file) = args.file.as_deref().or(stdin) {
+        return text_of("payload", file, INPUT_BYTES_MAX);
+    }
+    Ok(args.payload.clone().unwrap_or_else(|| "null".to_owned()))
 }
 
 /// An earlier conversation as JSON text.

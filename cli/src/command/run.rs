@@ -1,15 +1,17 @@
-//! `longhaul run start|list|show|cancel|pause|resume`.
+//! `longhaul run start|list|show|signal|cancel|pause|resume`.
 
 use super::{input, watch};
-use crate::args::{Global, ListRuns, StartRun as Args, State, Steer};
+use crate::args::{Global, ListRuns, SignalRun, StartRun as Args, State, Steer};
 use crate::database::open;
 use crate::failure::Exit;
 use crate::output::{self, style};
 use crate::show;
 use engine::query::{RunDetail, RunsWanted, Undrivable};
-use engine::{Cancelled, Engine, EngineError, RunId, StartRun};
+use engine::{Cancelled, Engine, EngineError, RunId, SendSignal, StartRun};
 use serde_json::{Value, json};
 
+/// Signals, and children, of one run that are shown to people in one go.
+const ROWS_MAX: i64 = 200;
 /// Events of one run that are shown as JSON in one go.
 const EVENTS_MAX: i64 = 10_000;
 
@@ -83,6 +85,8 @@ pub(crate) async fn show(global: &Global, run: RunId) -> anyhow::Result<Exit> {
     let detail = engine.run_detail(run).await?;
     let journal = engine.journal(run).await?;
     let undrivable = why_undrivable(&engine, &detail).await?;
+    let signals = engine.received_signals(run, 0, ROWS_MAX).await?;
+    let children = engine.children(run, None, ROWS_MAX).await?;
     output::line(show::run::head(&detail, undrivable.as_ref()));
     if show::workflow(&detail.kind).is_some() {
         output::line(format!("\n{}", style::bold("Input")));
@@ -101,10 +105,29 @@ pub(crate) async fn show(global: &Global, run: RunId) -> anyhow::Result<Exit> {
         output::line(format!("\n{}", style::bold("Journal")));
         output::line(show::journal::of(&detail, &journal));
     }
+    if !signals.is_empty() {
+        output::line(format!("\n{}", style::bold("Signals")));
+        output::line(show::signals::of(&signals));
+        tell_cut(signals.len(), "signals");
+    }
+    if !children.is_empty() {
+        output::line(format!("\n{}", style::bold("Children")));
+        output::line(show::run::list(&children));
+        tell_cut(children.len(), "children");
+    }
     if let Some(end) = show::run::end(&detail) {
         output::line(format!("\n{end}"));
     }
     Ok(Exit::Ok)
+}
+
+/// Where more than these are, nobody looks for one of them on a screen.
+fn tell_cut(shown: usize, what: &str) {
+    if i64::try_from(shown) == Ok(ROWS_MAX) {
+        output::line(style::dim(format!(
+            "the first {ROWS_MAX} {what}; --json has all of them"
+        )));
+    }
 }
 
 async fn everything(engine: &Engine, run: RunId) -> Result<Value, EngineError> {
@@ -114,6 +137,8 @@ async fn everything(engine: &Engine, run: RunId) -> Result<Value, EngineError> {
         "undrivable": why_undrivable(engine, &detail).await?,
         "transcript": engine.transcript(run).await?,
         "journal": engine.journal(run).await?,
+        "signals": engine.received_signals(run, 0, i64::MAX).await?,
+        "children": engine.children(run, None, i64::MAX).await?,
         "events": engine.events(run, 0, EVENTS_MAX).await?,
     }))
 }
@@ -139,11 +164,36 @@ pub(crate) fn as_json(detail: &RunDetail) -> Value {
     row
 }
 
-pub(crate) async fn cancel(global: &Global, args: Steer) -> anyhow::Result<Exit> {
+pub(crate) async fn signal(global: &Global, args: SignalRun) -> anyhow::Result<Exit> {
+    let payload = input::payload(&args)?;
     let engine = open(global).await?;
-    let cancelled = engine
-        .cancel_run(args.run, args.reason.as_deref(), args.by.as_deref())
-        .await?;
+    let signal = SendSignal {
+        run: args.run,
+        name: args.name,
+        payload,
+        id: args.id,
+        sender: args.by,
+    };
+    let sent = engine.send_signal(&signal).await?;
+    if global.json {
+        output::json_line(&json!({"run_id": args.run, "id": sent.id, "created": sent.created}));
+    } else {
+        output::line(show::in_line(&sent.id));
+        if !sent.created {
+            output::note("this signal had been sent before");
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+pub(crate) async fn cancel(global: &Global, args: Steer, spare_children: bool) -> anyhow::Result<Exit> {
+    let engine = open(global).await?;
+    let (run, reason, by) = (args.run, args.reason.as_deref(), args.by.as_deref());
+    let cancelled = if spare_children {
+        engine.cancel_run_alone(run, reason, by).await?
+    } else {
+        engine.cancel_run(run, reason, by).await?
+    };
     let (state, told) = match cancelled {
         Cancelled::Now => ("cancelled", "cancelled"),
         Cancelled::Requested => (

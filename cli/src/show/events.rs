@@ -45,17 +45,24 @@ fn facts(event: &EventRow, step: Option<&AttemptRow>) -> Vec<String> {
     words.extend(field("stop_reason"));
     words.extend(field("for").map(|what| format!("for {what}")));
     words.extend(field("code"));
-    words.extend(field("reason"));
+    words.extend(field("reason").filter(|reason| field("for").as_ref() != Some(reason)));
     words.extend(field("message"));
+    words.extend(field("sender").map(|sender| format!("from {sender}")));
+    words.extend((data.0.get("timed_out") == Some(&Value::Bool(true))).then(|| "nothing came in time".to_owned()));
     if let Some(due) = field("due_at").and_then(|due| due.parse::<DateTime<Utc>>().ok()) {
-        let what = if step.is_some_and(|step| step.kind == "timer") {
-            "due"
-        } else {
-            "again"
+        let what = match step.map(|step| step.kind.as_str()) {
+            Some("timer") => "due in",
+            Some("signal") => "at most",
+            Some(_) | None => "again in",
         };
-        words.push(format!("{what} in {}", duration(due - event.at)));
+        words.push(format!("{what} {}", duration(due - event.at)));
     }
-    words.extend(field("by").map(|who| format!("by {who}")));
+    // What woke it: a signal by its name, a child by its id.
+    let what = field("name")
+        .or_else(|| field("run_id"))
+        .filter(|_| event.kind == "run.woken");
+    let what = what.map(|what| format!(" {what}")).unwrap_or_default();
+    words.extend(field("by").map(|who| format!("by {who}{what}")));
     words
 }
 

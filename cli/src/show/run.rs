@@ -24,6 +24,16 @@ pub(crate) fn head(run: &RunDetail, undrivable: Option<&Undrivable>) -> String {
             run.requester, run.tenant, run.queue, run.priority
         ),
     );
+    if let Some(parent) = run.parent_id {
+        let then = match run.on_parent_end.as_deref() {
+            Some("abandon") => "goes on when that ends",
+            Some(_) | None => "ends with it",
+        };
+        line("parent", format!("{parent}, {then}"));
+        if run.tree_id != parent {
+            line("tree", run.tree_id.to_string());
+        }
+    }
     if !run.labels.0.is_empty() {
         let labels: Vec<String> = run
             .labels
@@ -124,6 +134,16 @@ pub(crate) fn next(run: &RunDetail) -> Vec<String> {
                 Some(workflow) => format!("  a worker{queue} of a program that registers {workflow} takes it up"),
                 None => format!("  longhaul worker{queue}    takes it up, if it has the functions"),
             },
+        ];
+    }
+    if let Some(name) = run.awaited_signals.first() {
+        let name = output::quoted(&in_line(name));
+        return vec![
+            style::bold("What you can do"),
+            format!(
+                "  {} run signal {id} {name} PAYLOAD    tells it what it waits for",
+                output::program()
+            ),
         ];
     }
     if run.waiting_for.as_deref() != Some("approval") {
@@ -239,6 +259,10 @@ fn waiting(run: &RunDetail) -> String {
     match run.waiting_for.as_deref().unwrap_or_default() {
         "approval" => format!("waiting for a person{until}: {}", why(reason)),
         "timer" if reason == "retry" => format!("waiting{until}, then a step is tried again"),
+        "signal" if !run.awaited_signals.is_empty() => {
+            format!("waiting for the signal {}{until}", run.awaited_signals.join(" or "))
+        }
+        "child" if reason == "child" => format!("waiting for a child to end{until}"),
         "timer" if reason == "timer" => format!("waiting{until} for a timer or a step's next try"),
         waiting_for => format!("waiting for a {waiting_for}{until}: {}", why(reason)),
     }

@@ -19,6 +19,18 @@ order by position;
 
 {journal}
 
+-- What it was told, and which step took it.
+select at, name, id, sender, taken_by, payload
+from longhaul_audit.signal
+where run_id = '{run}'
+order by at;
+
+-- The runs that it started.
+select run_id, kind, agent, state, on_parent_end, created_at, ended_at
+from longhaul_audit.run
+where parent_id = '{run}'
+order by run_id;
+
 -- What happened, fact by fact.
 select seq, at, kind, step_seq, worker, data
 from longhaul_audit.event

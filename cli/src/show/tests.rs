@@ -39,6 +39,10 @@ pub(crate) fn run(state: &str) -> RunDetail {
         input: "{}".to_owned(),
         result: None,
         error: None,
+        parent_id: None,
+        tree_id: "019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f".parse().unwrap(),
+        on_parent_end: None,
+        awaited_signals: Vec::new(),
         worker: (state == "running").then(|| "worker A".to_owned()),
         drivable: true,
     }
@@ -82,6 +86,7 @@ fn durations_are_said_as_people_say_them() {
         (100_000, "1 min 40 s"),
         (7_260_000, "2 h 1 min"),
         (259_200_000, "3 days"),
+        (259_199_999, "3 days"),
     ];
     for (millis, expected) in said {
         assert_eq!(duration(TimeDelta::milliseconds(millis)), expected);

@@ -44,6 +44,14 @@ pub struct RunDetail {
     pub result: Option<String>,
     pub error: Option<String>,
     pub worker: Option<String>,
+    /// The run that started it.
+    pub parent_id: Option<RunId>,
+    /// The run that its tree began with: itself, where nobody started it from within a run.
+    pub tree_id: RunId,
+    /// Of a child: `cancel`, or `abandon`, where it goes on when its parent ends.
+    pub on_parent_end: Option<String>,
+    /// Names of the signals that it is parked for, in the order in which it asked for them.
+    pub awaited_signals: Vec<String>,
     /// Whether a live worker announces its kind, functions and queue.
     pub drivable: bool,
 }
@@ -146,6 +154,25 @@ pub struct MessageRow {
     pub step_seq: Option<i32>,
 }
 
+/// A signal that was sent to a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReceivedSignal {
+    /// Orders the signals of a run; numbers in between are of other things that it was told.
+    pub wake: i64,
+    /// Of its sender's choosing.
+    pub id: String,
+    /// What the run waits for.
+    pub name: String,
+    /// Who sent it.
+    pub sender: String,
+    /// When it was sent.
+    pub at: DateTime<Utc>,
+    /// What it says.
+    pub payload: Shown,
+    /// The step that took it.
+    pub taken_by: Option<i32>,
+}
+
 impl Engine {
     /// A run's own row.
     ///
@@ -218,6 +245,22 @@ impl Engine {
     /// The database's.
     pub async fn events(&self, run: RunId, after: i32, rows: i64) -> Result<Vec<EventRow>, EngineError> {
         let rows = sqlx::query_file_as!(EventRow, "src/query/events.sql", run.0, after, rows)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows)
+    }
+
+    /// The signals of a run after the given one by its `wake`, in the order in which they came, at most `rows`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn received_signals(
+        &self,
+        run: RunId,
+        after: i64,
+        rows: i64,
+    ) -> Result<Vec<ReceivedSignal>, EngineError> {
+        let rows = sqlx::query_file_as!(ReceivedSignal, "src/query/received_signals.sql", run.0, after, rows)
             .fetch_all(&self.pool)
             .await?;
         Ok(rows)

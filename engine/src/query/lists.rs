@@ -71,6 +71,8 @@ pub struct RunRow {
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub worker: Option<String>,
+    pub parent_id: Option<RunId>,
+    pub on_parent_end: Option<String>,
 }
 
 /// Which editions of an agent to list.
@@ -157,6 +159,18 @@ impl Engine {
         )
         .fetch_all(&self.pool)
         .await?;
+        Ok(rows)
+    }
+
+    /// The children of a run after the given one, oldest first, at most `rows`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn children(&self, parent: RunId, after: Option<RunId>, rows: i64) -> Result<Vec<RunRow>, EngineError> {
+        let after = after.map_or_else(uuid::Uuid::nil, |run| run.0);
+        let rows = sqlx::query_file_as!(RunRow, "src/query/children.sql", parent.0, after, rows)
+            .fetch_all(&self.pool)
+            .await?;
         Ok(rows)
     }
 

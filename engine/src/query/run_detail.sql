@@ -5,6 +5,15 @@ select
     run.waiting_for, run.wait_reason, run.due_at, run.deadline_at, run.fence as "fence!: Fence", run.crashes as "crashes!",
     run.cancel_requested_at, run.cancel_requested_by, run.cancel_reason,
     run.paused_at, run.paused_by, run.pause_reason, run.created_at as "created_at!", run.started_at, run.ended_at, run.input::text as "input!",
+    run.parent_id as "parent_id: RunId", coalesce(run.tree_id, run.id) as "tree_id!: RunId", run.on_parent_end,
+    case when run.waiting_for = 'signal' then array(
+        select step.name
+        from longhaul.step
+        where step.run_id = run.id
+          and step.kind = 'signal'
+          and step.state = 'waiting'
+        order by step.seq
+    ) else '{}' end as "awaited_signals!",
     run.result::text as result, run.error::text as error, worker.name as "worker?",
     exists (
         select from longhaul.worker as live

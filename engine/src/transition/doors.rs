@@ -157,7 +157,7 @@ impl Engine {
         })
     }
 
-    /// Ends a run that nobody holds, or asks its holder to.
+    /// Ends a run that nobody holds, or asks its holder to; and so its children that are to end with it, and theirs.
     ///
     /// # Errors
     /// Refusals `no_such_run` and `run_has_ended`.
@@ -167,8 +167,30 @@ impl Engine {
         reason: Option<&str>,
         actor: Option<&str>,
     ) -> Result<Cancelled, EngineError> {
+        self.cancel(run, (reason, actor), true).await
+    }
+
+    /// The same of this run alone: its children go on, whatever they were told when they were started.
+    ///
+    /// # Errors
+    /// Those of [`Engine::cancel_run`].
+    pub async fn cancel_run_alone(
+        &self,
+        run: RunId,
+        reason: Option<&str>,
+        actor: Option<&str>,
+    ) -> Result<Cancelled, EngineError> {
+        self.cancel(run, (reason, actor), false).await
+    }
+
+    async fn cancel(
+        &self,
+        run: RunId,
+        (reason, actor): (Option<&str>, Option<&str>),
+        children: bool,
+    ) -> Result<Cancelled, EngineError> {
         refuse_nul(reason.into_iter().chain(actor))?;
-        let state = sqlx::query_file_scalar!("src/transition/cancel_run.sql", run.0, reason, actor)
+        let state = sqlx::query_file_scalar!("src/transition/cancel_run.sql", run.0, reason, actor, children)
             .fetch_one(&self.pool)
             .await?;
         Ok(if state == "cancelled" {

@@ -285,9 +285,13 @@ async fn a_run_of_another_tenant_is_not_there() {
     let other = HttpDoor::open_with(&world.database.url, |options| options.tenant = "other".into()).await;
     let run = start(&door).await;
 
-    for path in ["", "/journal", "/transcript", "/events"] {
+    for path in ["", "/journal", "/transcript", "/events", "/signals", "/children"] {
         refused(&other.get(&format!("/v1/runs/{run}{path}")).await, 404, "no_such_run");
     }
+    let signal = other
+        .post(&format!("/v1/runs/{run}/signals"), &json!({"name": "go"}))
+        .await;
+    refused(&signal, 404, "no_such_run");
     for verb in ["cancel", "pause", "resume"] {
         refused(
             &other.post(&format!("/v1/runs/{run}/{verb}"), &json!({})).await,

@@ -67,39 +67,6 @@ async fn a_workflow_is_started_once_per_key_watched_listed_and_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_workflow_that_sleeps_says_until_when() {
-    let world = world().await;
-    let desk = beside(&world);
-    let run = desk.said(&["run", "start", "--workflow", "nap", "--input", "null"]);
-    let (run, id) = (run.trim(), run.trim().parse().expect("an id"));
-    let stranded = desk.said(&["run", "show", run]);
-    assert!(stranded.contains("queued: no worker is alive"), "{stranded}");
-
-    let worker = world.worker_with(world.config("worker A"), |builder| {
-        builder.workflow("nap", async |ctx: Context, (): ()| {
-            ctx.sleep(Duration::from_secs(7 * 24 * 3600))
-                .await
-                .map_err(WorkflowError::from)
-        })
-    });
-    let asleep = world
-        .until(id, "it sleeps", |run| run.waiting_for.as_deref() == Some("timer"))
-        .await;
-    let until = asleep.due_at.expect("a time").format("%Y-%m-%dT%H:%M:%SZ").to_string();
-
-    let shown = desk.said(&["run", "show", run]);
-
-    let state = format!("waiting until {until} for a timer or a step's next try\n");
-    assert!(shown.contains(&state), "no {state:?} in {shown}");
-    let step = shown
-        .lines()
-        .find(|line| line.contains("  timer  "))
-        .expect("the timer's step");
-    assert!(step.contains(&format!("waiting until {until}")), "{step}");
-    worker.drain().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_of_runs_names_workflows_line_by_line_or_for_all_lines() {
     let world = world().await;
     let desk = beside(&world);
@@ -118,4 +85,43 @@ async fn a_file_of_runs_names_workflows_line_by_line_or_for_all_lines() {
     let kinds: Vec<Value> = started.lines().map(kind).collect();
     assert_eq!(kinds, [json!("shop"), json!("other")]);
     assert_eq!(desk.said(&start), started, "given again, they are not started again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workflow_goes_on_with_what_it_is_told_and_its_watcher_sees_by_whom() {
+    let world = world().await;
+    let desk = beside(&world);
+    let run = desk.said(&["run", "start", "--workflow", "approval", "--input", "null"]);
+    let (run, id) = (run.trim(), run.trim().parse().expect("an id"));
+    let stranded = desk.said(&["run", "show", run]);
+    assert!(stranded.contains("queued: no worker is alive"), "{stranded}");
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("approval", async |ctx: Context, (): ()| {
+            let week = Duration::from_secs(7 * 24 * 3600);
+            let approved = ctx.wait_signal::<Value>("approved", week);
+            approved.await.map_err(WorkflowError::from)
+        })
+    });
+    world
+        .until(id, "it waits", |run| run.waiting_for.as_deref() == Some("signal"))
+        .await;
+    let waiting = desk.said(&["run", "show", run]);
+    assert!(
+        waiting.contains("waiting for the signal approved until 20"),
+        "{waiting}"
+    );
+
+    desk.said(&["run", "signal", run, "approved", "17", "--by", "Ada"]);
+    let watched = desk.said(&["run", "watch", run]);
+
+    for part in [
+        "1 signal approved#1, at most 7 days",
+        "run.parked            for signal  ",
+        "run.woken             by signal approved",
+        "1 signal approved#1, from Ada",
+        "\nResult\n  17\n",
+    ] {
+        assert!(watched.contains(part), "no {part:?} in {watched}");
+    }
+    worker.drain().await;
 }

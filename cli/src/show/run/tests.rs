@@ -188,3 +188,33 @@ fn a_run_of_a_workflow_is_told_in_its_own_words() {
     );
     assert!(next(&stranded).join("\n").contains("a program that registers settle"));
 }
+
+#[test]
+fn a_workflow_that_waits_says_for_what_and_until_when() {
+    let waits = |waiting_for: &str| RunDetail {
+        kind: "settle".to_owned(),
+        waiting_for: Some(waiting_for.to_owned()),
+        wait_reason: Some(waiting_for.to_owned()),
+        due_at: Some(start()),
+        ..run("waiting")
+    };
+    let until = "until 2026-11-14T10:00:00Z";
+    assert_eq!(
+        state(&waits("timer")),
+        format!("waiting {until} for a timer or a step's next try")
+    );
+    assert_eq!(state(&waits("child")), format!("waiting for a child to end {until}"));
+    let signalled = RunDetail {
+        awaited_signals: vec!["paid".to_owned(), "given up".to_owned()],
+        ..waits("signal")
+    };
+    assert_eq!(
+        state(&signalled),
+        format!("waiting for the signal paid or given up {until}")
+    );
+    assert!(
+        next(&signalled)
+            .join("\n")
+            .contains(" run signal 019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f paid PAYLOAD ")
+    );
+}
