@@ -15,6 +15,7 @@ mod dev;
 mod doors;
 mod driving;
 mod explain;
+mod model;
 mod partitions;
 mod readme;
 mod resting;
