@@ -18,6 +18,7 @@ pub(crate) use context::RunSide;
 pub(crate) use step::{Ask, JoinAsk, SignalAsk, StepAsk, TimerAsk, Until, Wanted, Work};
 
 use agent::{ErrorClass, StepError};
+use engine::limits;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -81,10 +82,16 @@ impl Workflows {
                     )
                 })?;
                 let output = workflow(context, input).await?;
-                serde_json::to_string(&output).map_err(|error| {
+                let output = serde_json::to_string(&output).map_err(|error| {
                     let what = format!("the workflow's output cannot be written as JSON: {error}");
                     WorkflowError::new("output_unreadable", what)
-                })
+                })?;
+                if output.len() > limits::INPUT_BYTES_MAX {
+                    let (bytes, most) = (output.len(), limits::INPUT_BYTES_MAX);
+                    let what = format!("the workflow's output has {bytes} bytes, the limit is {most}");
+                    return Err(WorkflowError::new("result_too_large", what));
+                }
+                Ok(output)
             }
             .boxed()
         };

@@ -304,8 +304,8 @@ pub(crate) fn list(runs: &[RunRow]) -> String {
     ]);
     for run in runs {
         let waiting = match (&run.waiting_for, &run.wait_reason) {
-            (Some(waiting_for), Some(reason)) => format!(" for {waiting_for}: {reason}"),
-            (Some(waiting_for), None) => format!(" for {waiting_for}"),
+            (Some(waiting_for), Some(reason)) if reason != waiting_for => format!(" for {waiting_for}: {reason}"),
+            (Some(waiting_for), _) => format!(" for {waiting_for}"),
             (None, _) => String::new(),
         };
         let is_paused = run.paused_at.is_some() && run.ended_at.is_none();

@@ -187,7 +187,6 @@ async fn a_row_that_cannot_be_read_fails_its_run_and_not_the_worker() {
         "update longhaul.step set request = '{\"kind\":\"telepathy\"}' where run_id = $1 and kind = 'tool'",
         "update longhaul.step set result = '[]' where run_id = $1 and kind = 'model'",
         "update longhaul.step set error = '7' where run_id = $1 and kind = 'tool'",
-        "update longhaul.step set effect = 'transactional' where run_id = $1 and kind = 'tool'",
         "update longhaul.run set history = '7' where id = $1",
     ];
     let world = World::new(calling([("wait", json!({"text": "pay"}))])).await;
