@@ -138,15 +138,6 @@ begin
                 holder.depth),
             'a tree of runs is 16 levels deep at most: look for a cycle of runs that start each other');
     end if;
-    if kind <> 'agent' and not exists (
-        select from longhaul.worker
-        where worker.closed_at is null
-          and worker.lease_expires_at > now()
-          and start_child.kind = any (worker.kinds)
-    ) then
-        perform longhaul.refuse('LH404', 'unknown_kind', format('no live worker has a workflow %L', kind));
-    end if;
-
     select new.run_id, new.created
     into started
     from longhaul.start_run(
@@ -162,6 +153,15 @@ begin
         notify          => notify
     ) as new;
     if started.created then
+        -- One that is there needs nobody to start it.
+        if kind <> 'agent' and not exists (
+            select from longhaul.worker
+            where worker.closed_at is null
+              and worker.lease_expires_at > now()
+              and start_child.kind = any (worker.kinds)
+        ) then
+            perform longhaul.refuse('LH404', 'unknown_kind', format('no live worker has a workflow %L', kind));
+        end if;
         update longhaul.run
         set parent_id     = holder.id,
             tree_id       = coalesce(holder.tree_id, holder.id),

@@ -5,9 +5,10 @@
 //! cannot take is found by halving its batch. Numbers no events and retries nothing: that is its callers' part. Start at
 //! [`Recorder::write`].
 
-use crate::{Connect, Engine, EngineError, Recorded, Transition};
-use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use crate::{Connect, Engine, EngineError, Recorded, RunId, Transition};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 /// Batches on their way at once. A second one leaves while the first is being committed; more would only be smaller.
@@ -73,6 +74,7 @@ impl Recorder {
             batches: Engine::connect(&batches).await?,
             lone: engine,
             lone_permits: Semaphore::new(LONE_MAX),
+            told: Turns::default(),
         };
         let gathering = tokio::spawn(gather(waiting, Arc::new(desk)));
         Ok(Self {
@@ -119,6 +121,29 @@ struct Desk {
     batches: Engine,
     lone: Engine,
     lone_permits: Semaphore,
+    /// Held while a parent is told of an end.
+    told: Turns,
+}
+
+/// Whoever tells the same run takes its turn: they lock its row one after the other anyway, and so hold one connection
+/// while somebody else has it.
+#[derive(Debug, Default)]
+struct Turns(Mutex<HashMap<RunId, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    async fn of(&self, run: RunId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let known = turns.get(&run).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let turn = Arc::default();
+                turns.insert(run, Arc::downgrade(&turn));
+                turn
+            })
+        };
+        turn.lock_owned().await
+    }
 }
 
 impl Desk {
@@ -168,6 +193,10 @@ impl Desk {
     fn write_alone(self: &Arc<Self>, offer: Offer) {
         let desk = Arc::clone(self);
         tokio::spawn(async move {
+            let _turn = match offer.transition.told() {
+                Some(parent) => Some(desk.told.of(parent).await),
+                None => None,
+            };
             let _permit = desk.lone_permits.acquire().await;
             let answer = match desk.lone.record_alone(&offer.transition).await {
                 Ok(recorded) => Answer::Recorded(recorded),

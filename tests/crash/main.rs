@@ -11,6 +11,7 @@
 
 mod attempts;
 mod cancelled;
+mod child;
 mod command;
 mod desk;
 mod draining;
@@ -20,6 +21,9 @@ mod parked;
 mod planted_faults;
 mod points;
 mod random;
+mod signal;
 mod stopped;
 mod storm;
+mod tale;
+mod transaction;
 mod workflow;

@@ -2,6 +2,7 @@
 
 mod child;
 mod command_line;
+mod held;
 mod output;
 mod race;
 mod retry;

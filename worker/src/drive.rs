@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info_span};
 
@@ -43,6 +43,8 @@ pub struct Shared {
     pub(crate) drain_grace: Duration,
     pub(crate) announcer: Announcer,
     pub(crate) recorder: Recorder,
+    /// As many transactions of workflows may be open at once.
+    pub(crate) transactions: Arc<Semaphore>,
     /// Those in use.
     pub(crate) versions: Mutex<HashMap<AgentVersionId, Arc<Version>>>,
 }

@@ -3,6 +3,7 @@
 //! After a lost reply nobody knows whether a statement was committed. The run's lock is taken first, so that a statement
 //! still running on the dead connection has ended, and then the number of the last event tells.
 
+use crate::crash_point::crash_point;
 use crate::drive::{Shared, Suspicion};
 use crate::lease::Lease;
 use engine::recorder::Answer;
@@ -128,7 +129,10 @@ impl Scribe {
     pub(crate) async fn finish_with(&mut self, draft: Draft, ending: Ending) -> Result<Written, EngineError> {
         let mut writes = draft.writes;
         writes.events.push(ending.event(0));
-        self.transact(writes, Then::End(ending)).await
+        crash_point!("run.ending");
+        let written = self.transact(writes, Then::End(ending)).await;
+        crash_point!("run.ended");
+        written
     }
 
     /// Writes what was decided, unless something has woken the run since the holder looked.

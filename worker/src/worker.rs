@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -99,6 +100,9 @@ impl Builder {
     }
 }
 
+/// Transactions of workflows that are open at once; each has a connection that the worker's own statements do without.
+const TRANSACTIONS_MAX: u32 = 4;
+
 impl Worker {
     /// Starts building a worker.
     pub fn builder(connect: Connect, config: Config) -> Builder {
@@ -151,6 +155,7 @@ impl Worker {
             drain_grace: self.config.drain_grace,
             announcer,
             recorder,
+            transactions: Arc::new(Semaphore::new(TRANSACTIONS_MAX as usize)),
             versions: Mutex::default(),
         });
         let mut helpers = JoinSet::new();
@@ -173,6 +178,10 @@ impl Worker {
 
 /// Connections for all that a worker asks, and the recorder with its own.
 async fn reach(connect: &Connect) -> Result<(Engine, Recorder), EngineError> {
+    let connect = &Connect {
+        connections_max: connect.connections_max.saturating_add(TRANSACTIONS_MAX),
+        ..connect.clone()
+    };
     let engine = Engine::connect(connect).await?;
     let recorder = Recorder::start(connect, engine.clone()).await?;
     Ok((engine, recorder))

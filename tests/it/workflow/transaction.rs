@@ -193,3 +193,40 @@ async fn a_transaction_that_a_cancel_meets_is_rolled_back() {
     world.events(run).await;
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn a_transaction_that_the_workflow_does_not_wait_for_is_done_all_the_same() {
+    let world = shop().await;
+    let run = start(&world, "hasty").await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("hasty", |ctx: Context, _: Value| async move {
+            let sales = ctx.parallel("sale", ["a hat", "a coat"], |ctx, item| async move {
+                ctx.transaction("sell", item.to_owned(), |connection, item| {
+                    Box::pin(async move {
+                        // The other one waits for this lock.
+                        sqlx::query("lock table sale in share row exclusive mode")
+                            .execute(&mut *connection)
+                            .await?;
+                        sell(connection, &item).await
+                    })
+                })
+                .await
+            });
+            tokio::select! {
+                biased;
+                _ = sales => {}
+                slept = ctx.sleep(std::time::Duration::ZERO) => slept?,
+            }
+            Ok::<_, WorkflowError>(())
+        })
+    });
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(sales(&world).await, 2);
+    assert_eq!(
+        steps(&world, run).await,
+        json!({"sale#1[0]/sell#1": "succeeded", "sale#1[1]/sell#1": "succeeded", "sleep#1": "succeeded"})
+    );
+    world.events(run).await;
+    worker.drain().await;
+}

@@ -240,6 +240,10 @@ impl Driver {
         };
         while let Some(finished) = self.in_flight.next().await {
             self.take_finished(finished);
+            // At once: others may wait for its locks.
+            if self.commit_all().await? == Flow::Done {
+                return Ok(());
+            }
         }
         // What the workflow gave up, or did not ask for again.
         if self.stuck.is_none()
@@ -251,7 +255,9 @@ impl Driver {
             return self.settle_then_stop().await;
         }
         let how = ending.state();
-        self.end_children(how).await?;
+        if self.has_children && self.end_children(how).await? == Flow::Done {
+            return Ok(());
+        }
         let draft = std::mem::take(&mut self.draft);
         if self.hold.finish(draft.clone(), ending).await? == Flow::GoOn {
             // A cancel came first: results are still recorded.

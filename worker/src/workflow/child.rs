@@ -1,11 +1,13 @@
 //! Runs below a workflow's own: agents, and other workflows.
 
+use super::context::RunSide;
 use super::step::{JoinAsk, Step, Wanted, Work, answered, as_expected, input_text, output_text, unwritable};
 use super::{Context, Retry, StepCall, StepFailed};
 use crate::FunctionError;
+use crate::crash_point::crash_point;
 use crate::drive::AGENT;
 use agent::Effect;
-use engine::{Claim, Engine, EngineError, OnParentEnd, RunId, StartChild};
+use engine::{EngineError, OnParentEnd, RunId, StartChild};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -22,6 +24,9 @@ const RETRY: Retry = Retry {
     cap: Duration::from_secs(8),
     horizon: Duration::from_secs(60),
 };
+
+/// Between two tries while the database is away.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// A child to start, on behalf of the parent's requester and tenant.
 #[derive(Debug, Clone)]
@@ -163,11 +168,10 @@ impl Context {
     /// runs below each other, an input over its limit; `ambiguous_step`.
     pub fn start_child(&self, child: ChildRun) -> impl Future<Output = Result<Child, StepFailed>> + Send + use<> {
         let (open, name, request) = (self.open(child.name(), None), child.name().to_owned(), child.request());
-        let (engine, claim) = (self.run.engine.clone(), self.run.claim);
-        let child = Arc::new(child);
+        let (run, child) = (Arc::clone(&self.run), Arc::new(child));
         let attempt = move |call: StepCall| {
-            let (engine, child) = (engine.clone(), Arc::clone(&child));
-            async move { start(&engine, &claim, &child.start(call.key)?).await }.boxed()
+            let (run, child) = (Arc::clone(&run), Arc::clone(&child));
+            async move { start(&run, &child.start(call.key)?).await }.boxed()
         };
         let work = (Effect::Transactional, Work::Call(Arc::new(attempt)));
         Step::<Child>::doing((open, &name), request, work)
@@ -220,16 +224,26 @@ impl Context {
     }
 }
 
-async fn start(engine: &Engine, parent: &Claim, child: &StartChild) -> Result<String, FunctionError> {
-    let started = engine.start_child(parent, child).await;
-    let run_id = started.map_err(|error| not_started(&error))?;
-    output_text(&Child { run_id })
+async fn start(parent: &RunSide, child: &StartChild) -> Result<String, FunctionError> {
+    // They lock their parent's row: one after the other, they hold one connection while somebody else has it.
+    let _turn = parent.starting.lock().await;
+    loop {
+        match parent.engine.start_child(&parent.claim, child).await {
+            Ok(run_id) => {
+                crash_point!("child.started");
+                return output_text(&Child { run_id });
+            }
+            // It may be started already: nobody can say that it is not.
+            Err(error) if error.is_transient() => tokio::time::sleep(AGAIN_AFTER).await,
+            Err(error) => return Err(not_started(&error)),
+        }
+    }
 }
 
 fn not_started(error: &EngineError) -> FunctionError {
     let message = format!("the child was not started: {}: {error}", error.code());
     // They may be mended meanwhile, or the driver learns of them by itself.
-    let may_pass = error.is_transient() || ["unknown_kind", "claim_lost", "run_is_cancelled"].contains(&error.code());
+    let may_pass = ["unknown_kind", "claim_lost", "run_is_cancelled"].contains(&error.code());
     let told = if may_pass {
         FunctionError::transient(message)
     } else {

@@ -38,6 +38,8 @@ pub(crate) struct RunSide {
     pub(super) claim: Claim,
     /// Starts children.
     pub(super) engine: Engine,
+    /// Held while one is started.
+    pub(super) starting: tokio::sync::Mutex<()>,
     inner: Mutex<Inner>,
     /// Told when something is asked.
     pub(crate) asked: Notify,
@@ -57,6 +59,7 @@ impl RunSide {
         Arc::new(Self {
             claim,
             engine,
+            starting: tokio::sync::Mutex::default(),
             inner: Mutex::default(),
             asked: Notify::new(),
         })

@@ -33,10 +33,21 @@ struct Call {
 
 /// What a step is asked with.
 #[derive(Clone, Serialize)]
-struct Noted {
+pub(crate) struct Noted {
     ledger: String,
     gate: Option<String>,
     panics: bool,
+}
+
+impl Noted {
+    /// Without a panic.
+    pub(crate) fn of(ledger: &str, gate: Option<&str>) -> Self {
+        Self {
+            ledger: ledger.to_owned(),
+            gate: gate.map(ToOwned::to_owned),
+            panics: false,
+        }
+    }
 }
 
 /// The output is how many steps were done.
@@ -68,7 +79,7 @@ async fn step(ctx: Context, (ledger, call): (String, Call)) -> Result<(), StepFa
 }
 
 /// Appends the line in one write, so that none is torn by a kill.
-async fn note(call: StepCall, noted: Noted) -> Result<(), FunctionError> {
+pub(crate) async fn note(call: StepCall, noted: Noted) -> Result<(), FunctionError> {
     let appended = || -> std::io::Result<()> {
         let mut file = std::fs::File::options().create(true).append(true).open(&noted.ledger)?;
         file.write_all(format!("{}\n", call.key).as_bytes())

@@ -4,6 +4,7 @@
 mod errand;
 mod ledger;
 mod storm;
+mod tale;
 
 use ledger::{Asking, Effect};
 use schemars::JsonSchema;
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
     let mut workflows = Workflows::new();
     workflows.register("errand", errand::errand);
     workflows.register("storm", storm::storm);
+    workflows.register("tale", tale::tale);
     cli::main_with(Program { functions, workflows })
 }
 

@@ -1,7 +1,7 @@
 //! Attempts of steps: intents first, then the functions, each in a task of its own, then what came of them.
 
 use super::asked::unsigned;
-use super::commit::{self, Finishing};
+use super::commit::{self, Finishing, Unrecorded};
 use super::{Asked, Driver, Flow, Open, OpenStep, Phase, Stuck};
 use crate::FunctionError;
 use crate::crash_point::crash_point;
@@ -11,9 +11,10 @@ use agent::effect::{Attempts, UnknownReason, verdict};
 use agent::{Effect, ErrorClass, StepError, Verdict};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::retry::Schedule;
-use engine::{EngineError, StepBegin, StepChange, Uncommitted, limits};
+use engine::{EngineError, StepBegin, StepChange, limits};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
@@ -24,7 +25,7 @@ pub(super) type Outcome = Result<Done, Failure>;
 pub(super) enum Done {
     Committed(String),
     /// Its writes count once its result is recorded.
-    Uncommitted(String, Uncommitted),
+    Uncommitted(String, Unrecorded),
 }
 
 /// Why an attempt failed.
@@ -244,7 +245,7 @@ impl Driver {
         let own = step.ask.timeout;
         let timeout = deadline.map_or(own, |left| own.min(left));
         let work = step.ask.work.clone();
-        let engine = self.hold.shared.engine.clone();
+        let shared = Arc::clone(&self.hold.shared);
         self.has_children |= step.ask.kind == "child";
         self.in_flight.spawn(asked, step.ask.effect, async move {
             if !lease.is_live() {
@@ -256,7 +257,7 @@ impl Driver {
             }
             match work {
                 Work::Call(attempt) => within(timeout, attempt(call)).await.map(Done::Committed),
-                Work::Transaction(attempt) => commit::within(timeout, &engine, |tx| attempt(call, tx)).await,
+                Work::Transaction(attempt) => commit::within(timeout, &shared, |tx| attempt(call, tx)).await,
             }
         });
     }

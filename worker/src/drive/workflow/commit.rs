@@ -4,11 +4,14 @@ use super::attempt::{Done, Failure, Outcome, within as within_limits};
 use super::{Asked, Driver, Flow, Phase};
 use crate::FunctionError;
 use crate::crash_point::crash_point;
+use crate::drive::Shared;
 use crate::scribe::Written;
 use agent::{ErrorClass, StepError};
-use engine::{Engine, EngineError, PgConnection, Uncommitted};
+use engine::{EngineError, PgConnection, Uncommitted};
 use futures_util::future::BoxFuture;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// A transaction whose function is done, and whose step is not recorded.
@@ -16,22 +19,39 @@ pub(super) struct Finishing {
     pub(super) asked: u64,
     /// JSON text.
     pub(super) output: String,
-    pub(super) transaction: Uncommitted,
+    pub(super) transaction: Unrecorded,
+}
+
+/// A transaction that is open, and its place among those of the worker.
+pub(super) struct Unrecorded {
+    uncommitted: Uncommitted,
+    place: OwnedSemaphorePermit,
 }
 
 /// Runs a function in a transaction, which is rolled back unless it comes to its end.
-pub(super) async fn within<F>(timeout: Duration, engine: &Engine, run: F) -> Outcome
+pub(super) async fn within<F>(timeout: Duration, shared: &Shared, run: F) -> Outcome
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<String, FunctionError>>,
 {
     let deadline = Instant::now() + timeout;
-    let mut transaction = engine.begin().await.map_err(|error| rolled_back(&error))?;
+    let place = Arc::clone(&shared.transactions).acquire_owned();
+    let Ok(Ok(place)) = tokio::time::timeout_at(deadline, place).await else {
+        let message = format!("no transaction came to its turn within {} s", timeout.as_secs_f64());
+        let error = StepError::new(ErrorClass::Timeout, "step_timeout", message);
+        return Err(Failure {
+            error,
+            not_applied: true,
+        });
+    };
+    let begun = shared.engine.begin().await;
+    let mut transaction = begun.map_err(|error| rolled_back(&error))?;
     let left = deadline.saturating_duration_since(Instant::now());
     let output = within_limits(left, run(transaction.connection()))
         .await
         .map_err(certain)?;
     transaction.check().await.map_err(|error| rolled_back(&error))?;
-    Ok(Done::Uncommitted(output, transaction))
+    let uncommitted = transaction;
+    Ok(Done::Uncommitted(output, Unrecorded { uncommitted, place }))
 }
 
 /// Whatever failed, nothing was committed.
@@ -80,7 +100,9 @@ impl Driver {
         self.conclude(&mut open, ("succeeded", Some(output.clone()), None), None);
         let draft = std::mem::take(&mut self.draft);
         crash_point!("transaction.done");
-        let committed = self.hold.scribe.commit(draft, transaction).await?;
+        let Unrecorded { uncommitted, place } = transaction;
+        let committed = self.hold.scribe.commit(draft, uncommitted).await?;
+        drop(place);
         if let Ok(Written::Now(control)) = committed {
             crash_point!("transaction.committed");
             self.hold.known = control;

@@ -8,6 +8,7 @@ use agent::effect::UnknownReason;
 use agent::{Effect, ErrorClass, StepError};
 use engine::{Ending, EngineError, Release, StepChange};
 use serde_json::json;
+use std::time::Duration;
 
 /// Why a workflow stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +45,8 @@ impl Driver {
             Why::GiveBack(Release::Shutdown | Release::Room) => Some(self.hold.shared.drain_grace),
             Why::GiveBack(Release::Paused | Release::DriverBroke) | Why::Cancel | Why::Deadline => None,
         };
-        self.collect(grace).await;
-        match stop {
-            Why::Lost | Why::Cancel => self.finishing.clear(),
-            // Nothing is to be started any more, but this is only to be committed.
-            Why::Deadline | Why::GiveBack(_) => {
-                if self.commit_all().await? == Flow::Done {
-                    return Ok(());
-                }
-            }
+        if self.collect(stop, grace).await? == Flow::Done {
+            return Ok(());
         }
         let draft = std::mem::take(&mut self.draft);
         if self.record(draft).await? == Flow::Done || stop == Why::Lost {
@@ -112,8 +106,23 @@ impl Driver {
         }
     }
 
+    /// Transactions whose functions are done end at once, since others may wait for their locks.
+    async fn end_transactions(&mut self, stop: Why) -> Result<Flow, EngineError> {
+        match stop {
+            Why::Lost | Why::Cancel => {
+                self.finishing.clear();
+                Ok(Flow::GoOn)
+            }
+            // Nothing is to be started any more, but this is only to be committed.
+            Why::Deadline | Why::GiveBack(_) => self.commit_all().await,
+        }
+    }
+
     /// Waits for what is out; after the grace, what may be repeated is cut.
-    async fn collect(&mut self, grace: Option<std::time::Duration>) {
+    async fn collect(&mut self, stop: Why, grace: Option<Duration>) -> Result<Flow, EngineError> {
+        if self.end_transactions(stop).await? == Flow::Done {
+            return Ok(Flow::Done);
+        }
         let patience = tokio::time::sleep(grace.unwrap_or_default());
         tokio::pin!(patience);
         let mut impatient = grace.is_some();
@@ -134,11 +143,18 @@ impl Driver {
             if let Some(finished) = finished {
                 self.take_finished(finished);
             }
+            if self.end_transactions(stop).await? == Flow::Done {
+                return Ok(Flow::Done);
+            }
         }
+        Ok(Flow::GoOn)
     }
 
     async fn finish(mut self, ending: Ending) -> Result<(), EngineError> {
-        self.end_children(ending.state()).await?;
+        // A dead holder may have started some, and left no trace of it in this journal.
+        if self.end_children(ending.state()).await? == Flow::Done {
+            return Ok(());
+        }
         let draft = std::mem::take(&mut self.draft);
         self.hold.finish(draft, ending).await.map(drop)
     }

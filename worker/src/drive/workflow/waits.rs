@@ -7,6 +7,7 @@ use super::asked::{failed, unsigned};
 use super::attempt::rung;
 use super::stop::cancelled;
 use super::{Asked, Driver, Flow, Open};
+use crate::crash_point::crash_point;
 use crate::scribe::{Draft, Written};
 use crate::workflow::{JoinAsk, SignalAsk, StepFailed};
 use agent::{ErrorClass, StepError};
@@ -17,7 +18,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
-use tracing::info;
 
 /// What has been read of what came for a run.
 pub(super) struct Mail {
@@ -196,6 +196,7 @@ impl Driver {
         self.mail.taken.insert(signal.name.clone(), wake);
         let told = json!({"signal": signal.id, "sender": signal.sender});
         self.conclude_wait(&open, Ok(result), Some(told));
+        crash_point!("signal.taken");
         if let Asked::Signal { ask, .. } = open.what {
             let payload = signal.payload.clone();
             self.answers.drafted(|| drop(ask.answer.send(Ok(Some(payload)))));
@@ -227,6 +228,7 @@ impl Driver {
             {
                 let result = result_of(&child);
                 self.conclude_wait(&open, result.clone(), Some(json!({"run_id": child.run})));
+                crash_point!("child.joined");
                 if let Asked::Join(ask) = open.what {
                     let result = result.map_err(StepFailed::new);
                     self.answers.drafted(|| drop(ask.answer.send(result)));
@@ -287,6 +289,7 @@ impl Driver {
                 }
             };
             open.seq = Some(begin.seq);
+            crash_point!("wait.begun");
             self.draft.event("step.started", unsigned(begin.seq), Some(told));
             self.draft.begin(begin);
             self.open.insert(asked, open);
@@ -328,8 +331,10 @@ impl Driver {
             draft.change(rung(seq));
             draft.event("step.succeeded", unsigned(seq), Some(json!({"timed_out": true})));
         }
+        crash_point!("wait.expiring");
         match self.hold.scribe.decide(draft, self.mail.heard).await? {
             Written::Now(control) => {
+                crash_point!("wait.timed_out");
                 self.hold.known = control;
                 for open in over
                     .iter()
@@ -391,10 +396,12 @@ impl Driver {
         told.as_object().is_some_and(|told| !told.is_empty()).then_some(told)
     }
 
-    /// Before the run ends: the children that are to end with it do.
-    pub(super) async fn end_children(&self, how: &str) -> Result<(), EngineError> {
-        if !self.has_children {
-            return Ok(());
+    /// Before the run ends: the children that are to end with it do. All results are committed before that, since whoever
+    /// takes the run over finds these children cancelled.
+    pub(super) async fn end_children(&mut self, how: &str) -> Result<Flow, EngineError> {
+        let draft = std::mem::take(&mut self.draft);
+        if self.record(draft).await? == Flow::Done {
+            return Ok(Flow::Done);
         }
         let (engine, claim) = (&self.hold.shared.engine, self.hold.scribe.claim);
         let why = format!("its parent is {how}");
@@ -404,9 +411,11 @@ impl Driver {
             .until_answered(|| engine.cancel_children(&claim, &why))
             .await?
         {
-            info!("what run {} had started below itself ends with it", claim.run);
+            crash_point!("children.cancelled");
+            Ok(Flow::GoOn)
+        } else {
+            Ok(self.hold.claim_lost())
         }
-        Ok(())
     }
 }
 
