@@ -10,7 +10,7 @@ use engine::query::{Poller, Wanted};
 use engine::recorder::Recorder;
 use engine::{
     Claim, ClaimRuns, Clock, Engine, EngineError, Fence, LiveLease, OnParentEnd, Registration, RunId, SendSignal,
-    StartChild, StartRun, WorkerId,
+    StartChild, StartRun, Which, WorkerId,
 };
 use proptest::test_runner::TestCaseError;
 use std::fmt::Debug;
@@ -18,8 +18,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// In seconds of the fixed clock.
-const LEASE_SECONDS: i64 = 60;
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE_SECONDS: i64 = 100;
+const LEASE: Duration = Duration::from_secs(100);
 const WORKFLOW: &str = "errand";
 pub(super) type Held = Result<(), TestCaseError>;
 
@@ -81,6 +81,7 @@ impl<'a> Pair<'a> {
     /// Does it to both, and compares answers and tables.
     pub(super) async fn act(&mut self, operation: &Operation) -> Held {
         self.memory.begin();
+        self.advance(1);
         match operation {
             Operation::Start(wishes) => self.start(wishes).await?,
             Operation::StartChild { parent, wish } => self.start_child(*parent, wish).await?,
@@ -107,10 +108,7 @@ impl<'a> Pair<'a> {
                 });
                 same(Ok(self.memory.reclaim()), reclaimed)?;
             }
-            Operation::Advance { seconds } => {
-                self.clock.advance(TimeDelta::seconds(*seconds));
-                self.memory.now += seconds;
-            }
+            Operation::Advance { seconds } => self.advance(*seconds),
             Operation::Worker { slot, deed } => self.worker(*slot, *deed).await?,
             Operation::Ask { hold, taken, most } => self.ask(*hold, (*taken, *most)).await?,
             Operation::CancelChildren(_)
@@ -124,6 +122,11 @@ impl<'a> Pair<'a> {
             return Ok(());
         }
         Err(TestCaseError::fail(differences))
+    }
+
+    fn advance(&mut self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+        self.memory.now += seconds;
     }
 
     /// The run that is meant, if there is any.
@@ -151,6 +154,10 @@ impl<'a> Pair<'a> {
             fence: Fence(run.fence - i64::from(hold.stale)),
             worker: run.worker_id.map_or(self.workers[0], WorkerId),
         })
+    }
+
+    fn target(&self, of: Hold) -> Option<Uuid> {
+        self.claim_of(of).map(|claim| claim.run.0)
     }
 
     async fn start(&mut self, wishes: &[Wish]) -> Held {
@@ -213,15 +220,23 @@ impl<'a> Pair<'a> {
     }
 
     async fn claim(&mut self, wish: &ClaimWish) -> Held {
+        if wish.alive && !self.memory.is_live(self.workers[wish.slot].0) {
+            self.workers[wish.slot] = self.register().await;
+        }
         let (queues, kinds, functions) = capabilities(wish);
-        let wanted = ClaimRuns {
+        let mut wanted = ClaimRuns {
             worker: self.workers[wish.slot],
             batch: wish.batch,
             queues: &queues,
             kinds: &kinds,
             functions: &functions,
-            which: wish.which,
+            which: Which::Ordinary,
         };
+        if wish.suspects
+            && let Some(crashes) = self.memory.suspects(&wanted).0.first()
+        {
+            wanted.which = Which::Suspects { crashes: *crashes };
+        }
         let claimed = code(self.engine.claim_runs(wanted.clone()).await);
         let claimed = claimed.map(|claimed| {
             let told = claimed.into_iter().map(|run| {
@@ -298,7 +313,7 @@ impl<'a> Pair<'a> {
                 same(Ok(is_held), code(self.engine.cancel_children(&claim, "the end").await))
             }
             Operation::Send(telling) => {
-                let Some(run) = self.pick(telling.run) else {
+                let Some(run) = self.target(telling.to) else {
                     return Ok(());
                 };
                 let signal = SendSignal {
@@ -312,8 +327,8 @@ impl<'a> Pair<'a> {
                 let id = sent.as_ref().map_or("", |sent| sent.id.as_str());
                 same(expected(self.memory.send(&signal, id)), sent)
             }
-            Operation::Cancel { run, children } => {
-                let Some(run) = self.pick(*run) else {
+            Operation::Cancel { of, children } => {
+                let Some(run) = self.target(*of) else {
                     return Ok(());
                 };
                 let cancelled = self.cancel(RunId(run), *children).await;
@@ -322,15 +337,15 @@ impl<'a> Pair<'a> {
                     cancelled,
                 )
             }
-            Operation::Pause(run) => {
-                let Some(run) = self.pick(*run) else {
+            Operation::Pause(of) => {
+                let Some(run) = self.target(*of) else {
                     return Ok(());
                 };
                 let paused = self.engine.pause_run(RunId(run), Some("a while"), Some("ann")).await;
                 same(expected(self.memory.pause(run, "a while")), code(paused))
             }
-            Operation::Resume(run) => {
-                let Some(run) = self.pick(*run) else {
+            Operation::Resume(of) => {
+                let Some(run) = self.target(*of) else {
                     return Ok(());
                 };
                 let resumed = self.engine.resume_run(RunId(run), None, Some("ann")).await;
@@ -406,8 +421,9 @@ impl<'a> Pair<'a> {
     async fn ask_for_work(&self) -> Held {
         let wish = ClaimWish {
             slot: 0,
+            alive: false,
             batch: 1,
-            which: engine::Which::Ordinary,
+            suspects: false,
             everywhere: true,
             workflows: true,
             functions: true,
@@ -425,7 +441,7 @@ impl<'a> Pair<'a> {
             queues: &queues,
             kinds: &kinds,
             functions: &functions,
-            which: wish.which,
+            which: Which::Ordinary,
         };
         let poll = self.engine.poll(poller).await.expect("the poll is answered");
         let next = poll
