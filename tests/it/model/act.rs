@@ -138,12 +138,17 @@ impl<'a> Pair<'a> {
 
     /// The right to write that is meant, whether it is one or not.
     pub(super) fn claim_of(&self, hold: Hold) -> Option<Claim> {
+        self.claim_among(hold, |_| true)
+    }
+
+    /// The same, where runs that are held are preferred if they are like this.
+    fn claim_among(&self, hold: Hold, preferred: impl Fn(&RunRow) -> bool) -> Option<Claim> {
         let held: Vec<&RunRow> = self
             .memory
             .tables
             .run
             .iter()
-            .filter(|run| run.worker_id.is_some())
+            .filter(|run| run.worker_id.is_some() && preferred(run))
             .collect();
         let run = match hold.run.checked_rem(held.len()) {
             Some(back) if hold.held => held[held.len() - 1 - back],
@@ -302,7 +307,11 @@ impl<'a> Pair<'a> {
     async fn ask_of(&mut self, operation: &Operation) -> Held {
         match operation {
             Operation::CancelChildren(hold) => {
-                let Some(claim) = self.claim_of(*hold) else {
+                let has_children = |above: &RunRow| {
+                    let mut runs = self.memory.tables.run.iter();
+                    runs.any(|run| run.parent_id == Some(above.id) && run.ended_at.is_none())
+                };
+                let Some(claim) = self.claim_among(*hold, has_children) else {
                     return Ok(());
                 };
                 let is_held = self.memory.control(&claim).is_some();
@@ -364,19 +373,11 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Only SQL has the door that spares the children.
     async fn cancel(&self, run: RunId, children: bool) -> Result<engine::Cancelled, String> {
-        if children {
-            return code(self.engine.cancel_run(run, Some("why"), Some("ann")).await);
-        }
-        let state: Result<String, sqlx::Error> =
-            sqlx::query_scalar("select longhaul.cancel_run($1, 'why', 'ann', children => false)")
-                .bind(run.0)
-                .fetch_one(&self.stage.pool)
-                .await;
-        code(state.map_err(EngineError::from)).map(|state| match state.as_str() {
-            "cancelled" => engine::Cancelled::Now,
-            _ => engine::Cancelled::Requested,
+        code(if children {
+            self.engine.cancel_run(run, Some("why"), Some("ann")).await
+        } else {
+            self.engine.cancel_run_alone(run, Some("why"), Some("ann")).await
         })
     }
 

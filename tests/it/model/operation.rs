@@ -391,7 +391,7 @@ fn telling() -> impl Strategy<Value = Telling> {
 
 fn worker() -> impl Strategy<Value = Operation> {
     let deed = prop_oneof![
-        3 => Just(Deed::Die), 4 => Just(Deed::Extend), 2 => Just(Deed::Close), 1 => any::<bool>().prop_map(Deed::Clear)
+        3 => Just(Deed::Die), 4 => Just(Deed::Extend), 4 => Just(Deed::Close), 1 => any::<bool>().prop_map(Deed::Clear)
     ];
     (0..2_usize, deed).prop_map(|(slot, deed)| Operation::Worker { slot, deed })
 }
@@ -418,9 +418,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (target(0.6), children).prop_map(|(of, children)| Operation::Cancel { of, children }),
         5 => target(0.6).prop_map(Operation::Pause),
         7 => target(0.3).prop_map(Operation::Resume),
-        3 => prop_oneof![Just(5_i64), Just(20), Just(101)].prop_map(|seconds| Operation::Advance { seconds }),
+        4 => prop_oneof![Just(5_i64), Just(20), Just(101)].prop_map(|seconds| Operation::Advance { seconds }),
         4 => Just(Operation::Wake),
-        4 => Just(Operation::Reclaim),
+        6 => Just(Operation::Reclaim),
         5 => worker(),
         5 => (target(0.5), 0..3_i64, 0..3_usize).prop_map(|(hold, taken, most)| Operation::Ask { hold, taken, most }),
     ]
