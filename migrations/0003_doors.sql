@@ -363,6 +363,11 @@ begin
     end if;
     insert into longhaul.request (run_id, wake, kind, actor, reason)
     values (run_id, found_run.wakes + 1, 'pause', coalesce(actor, session_user), reason);
+    -- Nothing keeps a run that somebody has cancelled from its end.
+    if found_run.cancel_requested_at is not null and found_run.state <> 'running' then
+        update longhaul.run set wakes = run.wakes + 1 where run.id = pause_run.run_id;
+        return found_run.state;
+    end if;
     -- The holder of a running one writes the event when it gives the run back.
     if found_run.state <> 'running' then
         insert into longhaul.event (run_id, seq, kind, fence, data)

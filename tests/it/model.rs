@@ -22,7 +22,7 @@ use std::env;
 use std::time::Duration;
 
 /// As many as a few seconds hold.
-const CASES: u32 = 50;
+const CASES: u32 = 30;
 /// How long a failing case is made smaller.
 const SHRINKING: Duration = Duration::from_secs(60);
 

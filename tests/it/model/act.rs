@@ -10,7 +10,7 @@ use engine::query::{Poller, Wanted};
 use engine::recorder::Recorder;
 use engine::{
     Claim, ClaimRuns, Clock, Engine, EngineError, Fence, LiveLease, OnParentEnd, Registration, RunId, SendSignal,
-    StartChild, StartRun, WorkerId,
+    StartChild, StartRun, Which, WorkerId,
 };
 use proptest::test_runner::TestCaseError;
 use std::fmt::Debug;
@@ -18,8 +18,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// In seconds of the fixed clock.
-const LEASE_SECONDS: i64 = 60;
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE_SECONDS: i64 = 100;
+const LEASE: Duration = Duration::from_secs(100);
 const WORKFLOW: &str = "errand";
 pub(super) type Held = Result<(), TestCaseError>;
 
@@ -81,6 +81,7 @@ impl<'a> Pair<'a> {
     /// Does it to both, and compares answers and tables.
     pub(super) async fn act(&mut self, operation: &Operation) -> Held {
         self.memory.begin();
+        self.advance(1);
         match operation {
             Operation::Start(wishes) => self.start(wishes).await?,
             Operation::StartChild { parent, wish } => self.start_child(*parent, wish).await?,
@@ -107,10 +108,7 @@ impl<'a> Pair<'a> {
                 });
                 same(Ok(self.memory.reclaim()), reclaimed)?;
             }
-            Operation::Advance { seconds } => {
-                self.clock.advance(TimeDelta::seconds(*seconds));
-                self.memory.now += seconds;
-            }
+            Operation::Advance { seconds } => self.advance(*seconds),
             Operation::Worker { slot, deed } => self.worker(*slot, *deed).await?,
             Operation::Ask { hold, taken, most } => self.ask(*hold, (*taken, *most)).await?,
             Operation::CancelChildren(_)
@@ -126,6 +124,11 @@ impl<'a> Pair<'a> {
         Err(TestCaseError::fail(differences))
     }
 
+    fn advance(&mut self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+        self.memory.now += seconds;
+    }
+
     /// The run that is meant, if there is any.
     pub(super) fn pick(&self, run: usize) -> Option<Uuid> {
         let started = &self.memory.started;
@@ -135,12 +138,17 @@ impl<'a> Pair<'a> {
 
     /// The right to write that is meant, whether it is one or not.
     pub(super) fn claim_of(&self, hold: Hold) -> Option<Claim> {
+        self.claim_among(hold, |_| true)
+    }
+
+    /// The same, where runs that are held are preferred if they are like this.
+    fn claim_among(&self, hold: Hold, preferred: impl Fn(&RunRow) -> bool) -> Option<Claim> {
         let held: Vec<&RunRow> = self
             .memory
             .tables
             .run
             .iter()
-            .filter(|run| run.worker_id.is_some())
+            .filter(|run| run.worker_id.is_some() && preferred(run))
             .collect();
         let run = match hold.run.checked_rem(held.len()) {
             Some(back) if hold.held => held[held.len() - 1 - back],
@@ -151,6 +159,10 @@ impl<'a> Pair<'a> {
             fence: Fence(run.fence - i64::from(hold.stale)),
             worker: run.worker_id.map_or(self.workers[0], WorkerId),
         })
+    }
+
+    fn target(&self, of: Hold) -> Option<Uuid> {
+        self.claim_of(of).map(|claim| claim.run.0)
     }
 
     async fn start(&mut self, wishes: &[Wish]) -> Held {
@@ -213,15 +225,23 @@ impl<'a> Pair<'a> {
     }
 
     async fn claim(&mut self, wish: &ClaimWish) -> Held {
+        if wish.alive && !self.memory.is_live(self.workers[wish.slot].0) {
+            self.workers[wish.slot] = self.register().await;
+        }
         let (queues, kinds, functions) = capabilities(wish);
-        let wanted = ClaimRuns {
+        let mut wanted = ClaimRuns {
             worker: self.workers[wish.slot],
             batch: wish.batch,
             queues: &queues,
             kinds: &kinds,
             functions: &functions,
-            which: wish.which,
+            which: Which::Ordinary,
         };
+        if wish.suspects
+            && let Some(crashes) = self.memory.suspects(&wanted).0.first()
+        {
+            wanted.which = Which::Suspects { crashes: *crashes };
+        }
         let claimed = code(self.engine.claim_runs(wanted.clone()).await);
         let claimed = claimed.map(|claimed| {
             let told = claimed.into_iter().map(|run| {
@@ -287,7 +307,11 @@ impl<'a> Pair<'a> {
     async fn ask_of(&mut self, operation: &Operation) -> Held {
         match operation {
             Operation::CancelChildren(hold) => {
-                let Some(claim) = self.claim_of(*hold) else {
+                let has_children = |above: &RunRow| {
+                    let mut runs = self.memory.tables.run.iter();
+                    runs.any(|run| run.parent_id == Some(above.id) && run.ended_at.is_none())
+                };
+                let Some(claim) = self.claim_among(*hold, has_children) else {
                     return Ok(());
                 };
                 let is_held = self.memory.control(&claim).is_some();
@@ -298,7 +322,7 @@ impl<'a> Pair<'a> {
                 same(Ok(is_held), code(self.engine.cancel_children(&claim, "the end").await))
             }
             Operation::Send(telling) => {
-                let Some(run) = self.pick(telling.run) else {
+                let Some(run) = self.target(telling.to) else {
                     return Ok(());
                 };
                 let signal = SendSignal {
@@ -312,8 +336,8 @@ impl<'a> Pair<'a> {
                 let id = sent.as_ref().map_or("", |sent| sent.id.as_str());
                 same(expected(self.memory.send(&signal, id)), sent)
             }
-            Operation::Cancel { run, children } => {
-                let Some(run) = self.pick(*run) else {
+            Operation::Cancel { of, children } => {
+                let Some(run) = self.target(*of) else {
                     return Ok(());
                 };
                 let cancelled = self.cancel(RunId(run), *children).await;
@@ -322,15 +346,15 @@ impl<'a> Pair<'a> {
                     cancelled,
                 )
             }
-            Operation::Pause(run) => {
-                let Some(run) = self.pick(*run) else {
+            Operation::Pause(of) => {
+                let Some(run) = self.target(*of) else {
                     return Ok(());
                 };
                 let paused = self.engine.pause_run(RunId(run), Some("a while"), Some("ann")).await;
                 same(expected(self.memory.pause(run, "a while")), code(paused))
             }
-            Operation::Resume(run) => {
-                let Some(run) = self.pick(*run) else {
+            Operation::Resume(of) => {
+                let Some(run) = self.target(*of) else {
                     return Ok(());
                 };
                 let resumed = self.engine.resume_run(RunId(run), None, Some("ann")).await;
@@ -349,19 +373,11 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Only SQL has the door that spares the children.
     async fn cancel(&self, run: RunId, children: bool) -> Result<engine::Cancelled, String> {
-        if children {
-            return code(self.engine.cancel_run(run, Some("why"), Some("ann")).await);
-        }
-        let state: Result<String, sqlx::Error> =
-            sqlx::query_scalar("select longhaul.cancel_run($1, 'why', 'ann', children => false)")
-                .bind(run.0)
-                .fetch_one(&self.stage.pool)
-                .await;
-        code(state.map_err(EngineError::from)).map(|state| match state.as_str() {
-            "cancelled" => engine::Cancelled::Now,
-            _ => engine::Cancelled::Requested,
+        code(if children {
+            self.engine.cancel_run(run, Some("why"), Some("ann")).await
+        } else {
+            self.engine.cancel_run_alone(run, Some("why"), Some("ann")).await
         })
     }
 
@@ -406,8 +422,9 @@ impl<'a> Pair<'a> {
     async fn ask_for_work(&self) -> Held {
         let wish = ClaimWish {
             slot: 0,
+            alive: false,
             batch: 1,
-            which: engine::Which::Ordinary,
+            suspects: false,
             everywhere: true,
             workflows: true,
             functions: true,
@@ -425,7 +442,7 @@ impl<'a> Pair<'a> {
             queues: &queues,
             kinds: &kinds,
             functions: &functions,
-            which: wish.which,
+            which: Which::Ordinary,
         };
         let poll = self.engine.poll(poller).await.expect("the poll is answered");
         let next = poll

@@ -1,7 +1,7 @@
 //! What is done, as it is drawn: which run, step or key is meant is decided when it is done, so that every list of
 //! operations can be done, and a shorter one too.
 
-use engine::{Release, Which};
+use engine::Release;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -40,11 +40,11 @@ pub(super) enum Operation {
     CancelChildren(Hold),
     Send(Telling),
     Cancel {
-        run: RunPick,
+        of: Hold,
         children: bool,
     },
-    Pause(RunPick),
-    Resume(RunPick),
+    Pause(Hold),
+    Resume(Hold),
     Advance {
         seconds: i64,
     },
@@ -98,8 +98,11 @@ pub(super) struct ChildWish {
 #[derive(Debug, Clone)]
 pub(super) struct ClaimWish {
     pub(super) slot: usize,
+    /// A worker whose lease is over makes room for another one first.
+    pub(super) alive: bool,
     pub(super) batch: u32,
-    pub(super) which: Which,
+    /// Suspects, where there are any.
+    pub(super) suspects: bool,
     /// Whether all queues are taken from, all kinds are driven, and functions are there.
     pub(super) everywhere: bool,
     pub(super) workflows: bool,
@@ -165,7 +168,7 @@ pub(super) enum Next {
 
 #[derive(Debug, Clone)]
 pub(super) struct Telling {
-    pub(super) run: RunPick,
+    pub(super) to: Hold,
     pub(super) name: usize,
     pub(super) id: Option<u8>,
     pub(super) payload: u8,
@@ -193,8 +196,17 @@ fn hold() -> impl Strategy<Value = Hold> {
     (run(), flags).prop_map(|(run, (held, stale))| Hold { run, held, stale })
 }
 
+/// A run that something is asked of, held with this likelihood.
+fn target(held: f64) -> impl Strategy<Value = Hold> {
+    (run(), prop::bool::weighted(held)).prop_map(|(run, held)| Hold {
+        run,
+        held,
+        stale: false,
+    })
+}
+
 fn seconds() -> impl Strategy<Value = i64> {
-    prop_oneof![Just(-1), Just(0), Just(1), Just(5), Just(61)]
+    prop_oneof![Just(-1), Just(0), Just(1), Just(5), Just(101)]
 }
 
 fn sort() -> impl Strategy<Value = Sort> {
@@ -240,21 +252,24 @@ fn child() -> impl Strategy<Value = Operation> {
 }
 
 fn claim() -> impl Strategy<Value = ClaimWish> {
-    let which = prop_oneof![
-        6 => Just(Which::Ordinary),
-        3 => (2..5_i32).prop_map(|crashes| Which::Suspects { crashes }),
-    ];
-    let often = || prop::bool::weighted(0.85);
-    (0..2_usize, 1..5_u32, which, (often(), often(), often())).prop_map(
-        |(slot, batch, which, (everywhere, workflows, functions))| ClaimWish {
+    let often = || prop::bool::weighted(0.9);
+    let flags = (often(), often(), often(), often());
+    (0..2_usize, 1..5_u32, prop::bool::weighted(0.3), flags).prop_map(
+        |(slot, batch, suspects, (alive, everywhere, workflows, functions))| ClaimWish {
             slot,
+            alive,
             batch,
-            which,
+            suspects,
             everywhere,
             workflows,
             functions,
         },
     )
+}
+
+/// Most are the first one: signals and waits shall meet.
+fn name() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => Just(0), 1 => Just(1)]
 }
 
 fn effect() -> impl Strategy<Value = &'static str> {
@@ -273,7 +288,7 @@ fn begin() -> impl Strategy<Value = Begin> {
     let state = prop_oneof![
         5 => Just("running"), 4 => Just("waiting"), 2 => Just("succeeded"), 1 => Just("failed"), 1 => Just("unknown")
     ];
-    (kind, state, effect(), 0..2_usize, any::<bool>()).prop_map(|(kind, state, effect, name, maybe_applied)| Begin {
+    (kind, state, effect(), name(), any::<bool>()).prop_map(|(kind, state, effect, name, maybe_applied)| Begin {
         kind,
         state,
         effect,
@@ -302,24 +317,24 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn next() -> impl Strategy<Value = Next> {
-    let stale = || prop::bool::weighted(0.15);
+    let stale = || prop::bool::weighted(0.25);
     let waiting_for = prop_oneof![
-        2 => Just("timer"), 3 => Just("signal"), 3 => Just("child"), 2 => Just("approval")
+        2 => Just("timer"), 2 => Just("signal"), 2 => Just("child"), 3 => Just("approval")
     ];
     prop_oneof![
-        8 => Just(Next::GoOn),
-        3 => stale().prop_map(|stale| Next::GoOnUnwoken { stale }),
+        12 => Just(Next::GoOn),
+        4 => stale().prop_map(|stale| Next::GoOnUnwoken { stale }),
         6 => (stale(), waiting_for, option::of(seconds()))
             .prop_map(|(stale, waiting_for, until)| Next::Park { stale, waiting_for, until }),
         1 => Just(Next::Succeed),
-        2 => Just(Next::Fail),
+        1 => Just(Next::Fail),
         2 => Just(Next::Cancel),
     ]
 }
 
 /// Anything that a holder could write.
 fn any_entry() -> impl Strategy<Value = Entry> {
-    let flags = (prop::bool::weighted(0.35), prop::bool::weighted(0.3));
+    let flags = (prop::bool::weighted(0.45), prop::bool::weighted(0.4));
     let steps = (option::weighted(0.6, begin()), option::weighted(0.5, change()));
     (hold(), steps, flags, next()).prop_map(|(hold, (begin, change), (has_intent, has_result), next)| Entry {
         hold,
@@ -335,7 +350,8 @@ fn any_entry() -> impl Strategy<Value = Entry> {
 fn waiting() -> impl Strategy<Value = Entry> {
     let kind = prop_oneof![Just("signal"), Just("child")];
     let until = option::weighted(0.3, seconds());
-    (run(), kind, 0..2_usize, until).prop_map(|(run, kind, name, until)| Entry {
+    let for_person = prop::bool::weighted(0.2);
+    (run(), kind, name(), until, for_person).prop_map(|(run, kind, name, until, for_person)| Entry {
         hold: Hold {
             run,
             held: true,
@@ -353,7 +369,7 @@ fn waiting() -> impl Strategy<Value = Entry> {
         has_result: false,
         next: Next::Park {
             stale: false,
-            waiting_for: kind,
+            waiting_for: if for_person { "approval" } else { kind },
             until,
         },
     })
@@ -370,12 +386,12 @@ fn write() -> impl Strategy<Value = Operation> {
 fn telling() -> impl Strategy<Value = Telling> {
     let id = prop_oneof![1 => Just(None), 2 => (0..3_u8).prop_map(Some)];
     let payload = prop_oneof![4 => Just(0), 1 => Just(1)];
-    (run(), 0..2_usize, id, payload).prop_map(|(run, name, id, payload)| Telling { run, name, id, payload })
+    (target(0.2), name(), id, payload).prop_map(|(to, name, id, payload)| Telling { to, name, id, payload })
 }
 
 fn worker() -> impl Strategy<Value = Operation> {
     let deed = prop_oneof![
-        3 => Just(Deed::Die), 4 => Just(Deed::Extend), 2 => Just(Deed::Close), 1 => any::<bool>().prop_map(Deed::Clear)
+        3 => Just(Deed::Die), 4 => Just(Deed::Extend), 4 => Just(Deed::Close), 1 => any::<bool>().prop_map(Deed::Clear)
     ];
     (0..2_usize, deed).prop_map(|(slot, deed)| Operation::Worker { slot, deed })
 }
@@ -385,30 +401,32 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Release::Shutdown),
         1 => Just(Release::Paused),
         1 => Just(Release::Room),
-        2 => Just(Release::DriverBroke),
+        4 => Just(Release::DriverBroke),
     ];
     let children = prop::bool::weighted(0.6);
     prop_oneof![
-        6 => vec(wish(), 1..2).prop_map(Operation::Start),
+        4 => vec(wish(), 1..2).prop_map(Operation::Start),
         1 => vec(wish(), 2..4).prop_map(Operation::Start),
-        7 => child(),
+        6 => child(),
         12 => claim().prop_map(Operation::Claim),
-        20 => write(),
-        3 => (hold(), why).prop_map(|(hold, why)| Operation::Release { hold, why }),
-        1 => hold().prop_map(Operation::CancelChildren),
-        8 => telling().prop_map(Operation::Send),
-        4 => (run(), children).prop_map(|(run, children)| Operation::Cancel { run, children }),
-        4 => run().prop_map(Operation::Pause),
-        6 => run().prop_map(Operation::Resume),
-        3 => prop_oneof![Just(1_i64), Just(5), Just(61)].prop_map(|seconds| Operation::Advance { seconds }),
+        24 => write(),
+        5 => (hold(), why).prop_map(|(hold, why)| Operation::Release { hold, why }),
+        2 => (run(), prop::bool::weighted(0.3)).prop_map(|(run, stale)| {
+            Operation::CancelChildren(Hold { run, held: true, stale })
+        }),
+        9 => telling().prop_map(Operation::Send),
+        4 => (target(0.6), children).prop_map(|(of, children)| Operation::Cancel { of, children }),
+        5 => target(0.6).prop_map(Operation::Pause),
+        7 => target(0.3).prop_map(Operation::Resume),
+        4 => prop_oneof![Just(5_i64), Just(20), Just(101)].prop_map(|seconds| Operation::Advance { seconds }),
         4 => Just(Operation::Wake),
-        4 => Just(Operation::Reclaim),
+        6 => Just(Operation::Reclaim),
         5 => worker(),
-        4 => (hold(), 0..4_i64, 0..3_usize).prop_map(|(hold, taken, most)| Operation::Ask { hold, taken, most }),
+        5 => (target(0.5), 0..3_i64, 0..3_usize).prop_map(|(hold, taken, most)| Operation::Ask { hold, taken, most }),
     ]
 }
 
 /// One case.
 pub(super) fn operations() -> impl Strategy<Value = Vec<Operation>> {
-    vec(operation(), 1..80)
+    vec(operation(), 1..150)
 }

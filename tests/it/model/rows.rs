@@ -186,15 +186,15 @@ impl Tables {
     /// What the database holds, all tables in one snapshot.
     pub(super) async fn read(pool: &PgPool) -> Self {
         let rows: String = sqlx::query_scalar(
-            "select jsonb_build_object(
-                'run', (select coalesce(jsonb_agg(to_jsonb(kept)), '[]') from longhaul.run as kept),
-                'step', (select coalesce(jsonb_agg(to_jsonb(kept)), '[]') from longhaul.step as kept),
-                'attempt', (select coalesce(jsonb_agg(to_jsonb(kept)), '[]') from longhaul.attempt as kept),
-                'event', (select coalesce(jsonb_agg(to_jsonb(kept)), '[]') from longhaul.event as kept),
-                'request', (select coalesce(jsonb_agg(to_jsonb(kept)), '[]') from longhaul.request as kept),
-                'signal', (select coalesce(jsonb_agg(to_jsonb(kept)), '[]') from longhaul.signal as kept),
-                'worker', (select coalesce(jsonb_agg(to_jsonb(kept)), '[]') from longhaul.worker as kept),
-                'run_key', (select coalesce(jsonb_agg(run_key.run_id), '[]') from longhaul.run_key))::text",
+            "select json_build_object(
+                'run', (select coalesce(json_agg(kept), '[]') from longhaul.run as kept),
+                'step', (select coalesce(json_agg(kept), '[]') from longhaul.step as kept),
+                'attempt', (select coalesce(json_agg(kept), '[]') from longhaul.attempt as kept),
+                'event', (select coalesce(json_agg(kept), '[]') from longhaul.event as kept),
+                'request', (select coalesce(json_agg(kept), '[]') from longhaul.request as kept),
+                'signal', (select coalesce(json_agg(kept), '[]') from longhaul.signal as kept),
+                'worker', (select coalesce(json_agg(kept), '[]') from longhaul.worker as kept),
+                'run_key', (select coalesce(json_agg(run_key.run_id), '[]') from longhaul.run_key))::text",
         )
         .fetch_one(pool)
         .await
@@ -244,6 +244,9 @@ impl Tables {
 }
 
 fn compare<T: Debug + PartialEq>(told: &mut String, table: &str, (model, database): (&[T], &[T])) {
+    if model == database {
+        return;
+    }
     let missing = model.iter().filter(|row| !database.contains(row));
     for row in missing {
         let _ = writeln!(told, "the model has in {table}:    {row:?}");
@@ -252,12 +255,10 @@ fn compare<T: Debug + PartialEq>(told: &mut String, table: &str, (model, databas
     for row in surplus {
         let _ = writeln!(told, "the database has in {table}: {row:?}");
     }
-    if told.is_empty() && model.len() != database.len() {
-        let _ = writeln!(
-            told,
-            "{table}: {} rows in the model, {} in the database",
-            model.len(),
-            database.len()
-        );
-    }
+    let _ = writeln!(
+        told,
+        "{table}: {} rows in the model, {} in the database",
+        model.len(),
+        database.len()
+    );
 }

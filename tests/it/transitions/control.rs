@@ -1,7 +1,7 @@
 //! Cancel and resume: what people ask for, in every state that a run can be in.
 
-use crate::stage::{Stage, change, claim, fact, intent, refusal};
-use engine::{Cancelled, Claimed, Ending, Park, RunId, StepWrites};
+use crate::stage::{LEASE, Stage, change, claim, fact, intent, refusal, register};
+use engine::{Cancelled, Claimed, Ending, Park, Release, RunId, StepWrites};
 use uuid::Uuid;
 
 async fn parked(stage: &Stage, held: &Claimed, event_seq: i32) {
@@ -104,6 +104,41 @@ async fn the_holder_of_a_running_run_is_asked_and_asking_twice_changes_nothing()
         "it is"
     );
     assert_eq!(stage.trace().await, before);
+}
+
+#[tokio::test]
+async fn no_pause_keeps_a_cancelled_run_from_its_end_when_its_holder_gives_it_back_or_dies() {
+    let stage = Stage::new().await;
+    for pause_comes_first in [true, false] {
+        for dies in [true, false] {
+            let (held, later) = stage.abandoned().await;
+            let (engine, run) = (&stage.engine, held.claim.run);
+            if pause_comes_first {
+                engine.pause_run(run, None, None).await.unwrap();
+            }
+            engine.cancel_run(run, None, None).await.unwrap();
+            if !pause_comes_first {
+                engine.pause_run(run, None, None).await.unwrap();
+            }
+
+            if dies {
+                later.reclaim_runs().await.unwrap();
+            } else {
+                let released = engine.release_run(&held.claim, held.event_seq, Release::Paused).await;
+                assert!(released.unwrap());
+            }
+
+            engine.pause_run(run, Some("again"), None).await.unwrap();
+            let next = if dies { &later } else { engine };
+            let worker = register(next, LEASE).await;
+            let again = claim(next, worker, 1).await.pop().expect("it is claimed, to be ended");
+            assert_eq!((again.claim.run, again.cancel_requested), (run, true));
+            let ended = engine
+                .finish_run(&again.claim, again.event_seq, &Ending::Cancelled)
+                .await;
+            assert!(ended.unwrap());
+        }
+    }
 }
 
 #[tokio::test]

@@ -265,8 +265,12 @@ impl Memory {
         if run.paused_at.is_some() {
             return Ok(());
         }
-        let is_held = run.state == "running";
+        let (is_held, is_cancelled) = (run.state == "running", run.cancel_requested_at.is_some());
         self.request(id, "pause", (ACTOR, Some(reason)));
+        if is_cancelled && !is_held {
+            // Nothing keeps it from its end.
+            return Ok(());
+        }
         let run = self.run_mut(id);
         run.paused_at = Some(at);
         run.paused_by = Some(ACTOR.to_owned());

@@ -13,7 +13,7 @@ const CLAIMS_MAX: u32 = 50;
 const PATIENCE_SECONDS: i64 = 1;
 
 impl Memory {
-    fn is_live(&self, worker: Uuid) -> bool {
+    pub(in crate::model) fn is_live(&self, worker: Uuid) -> bool {
         let mut workers = self.tables.worker.iter();
         workers.any(|row| row.id == worker && row.closed_at.is_none() && row.lease_expires_at.0 > self.now)
     }
@@ -91,6 +91,10 @@ impl Memory {
         let run = self.run_mut(id);
         run.crashes += crashes;
         run.worker_id = None;
+        if run.cancel_requested_at.is_some() {
+            // No pause keeps it from its end.
+            (run.paused_at, run.paused_by, run.pause_reason) = (None, None, None);
+        }
         if run.crashes < CRASHES_MAX || run.cancel_requested_at.is_some() {
             run.state = "queued".to_owned();
             run.due_at = Some(due);
