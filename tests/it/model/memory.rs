@@ -44,6 +44,12 @@ pub(super) fn parsed(text: Option<&String>) -> Option<Value> {
     text.map(|text| serde_json::from_str(text).expect("payloads are JSON"))
 }
 
+/// The parent of a run that ends, however it ends.
+pub(super) fn told(transition: &Transition) -> Option<Uuid> {
+    let parent = transition.parent?;
+    matches!(transition.then, Then::End(_)).then_some(parent.0)
+}
+
 impl Memory {
     pub(super) fn now(&self) -> Time {
         Time(self.now)
@@ -142,8 +148,8 @@ impl Memory {
     /// A transition by itself: the parent of a run that ends is told.
     pub(super) fn record_and_tell(&mut self, transition: &Transition, at: Time) -> Recorded {
         let recorded = self.record(transition, at);
-        if let (Recorded::Now(_), Some(parent)) = (recorded, transition.told()) {
-            self.tell_parent(parent.0, transition.claim.run.0);
+        if let (Recorded::Now(_), Some(parent)) = (recorded, told(transition)) {
+            self.tell_parent(parent, transition.claim.run.0);
         }
         recorded
     }

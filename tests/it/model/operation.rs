@@ -415,7 +415,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             Operation::CancelChildren(Hold { run, held: true, stale })
         }),
         9 => telling().prop_map(Operation::Send),
-        4 => (target(0.6), children).prop_map(|(of, children)| Operation::Cancel { of, children }),
+        6 => (target(0.35), children).prop_map(|(of, children)| Operation::Cancel { of, children }),
         5 => target(0.6).prop_map(Operation::Pause),
         7 => target(0.3).prop_map(Operation::Resume),
         4 => prop_oneof![Just(5_i64), Just(20), Just(101)].prop_map(|seconds| Operation::Advance { seconds }),

@@ -1,6 +1,7 @@
 //! Writes of holders: from what was drawn to transitions, and by which way they are written.
 
 use super::act::{Held, Pair, code, same};
+use super::memory::told;
 use super::operation::{Begin, Change, Entry, NAMES, Next, Way};
 use super::rows::{Time, beginning};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -156,9 +157,9 @@ fn change(pair: &Pair<'_>, wish: &Change, claim: Claim) -> Option<StepChange> {
 
 /// Writes them, and compares what became of each.
 pub(super) async fn write(pair: &mut Pair<'_>, way: Way, transitions: Vec<Transition>) -> Held {
-    let (told, quiet): (Vec<_>, Vec<_>) = transitions
+    let (ends, quiet): (Vec<_>, Vec<_>) = transitions
         .into_iter()
-        .partition(|transition| transition.told().is_some());
+        .partition(|transition| told(transition).is_some());
     let now = pair.memory.now();
     match way {
         Way::Batch => batch(pair, &quiet).await?,
@@ -178,7 +179,7 @@ pub(super) async fn write(pair: &mut Pair<'_>, way: Way, transitions: Vec<Transi
         }
     }
     // Whoever tells a parent has a statement of its own, and the next one finds the parent changed.
-    for transition in told {
+    for transition in ends {
         pair.memory.begin();
         if way == Way::Gathered {
             let at = Time::by_database(0);
