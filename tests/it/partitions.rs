@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 use worker::Functions;
 
-const TABLES: [&str; 5] = ["run", "step", "attempt", "event", "request"];
+const TABLES: [&str; 6] = ["run", "step", "attempt", "event", "request", "signal"];
 
 /// A month, counted from this one, with the name that its partitions bear.
 async fn month(connection: &mut PgConnection, months: i32) -> String {
@@ -67,7 +67,8 @@ async fn run_of_month(connection: &mut PgConnection, months: i32) -> Uuid {
          values ('{id}', 1, 1, 0, 'model', 'm', 'unknown', 'read_only', 'k', 2, 3, true, '{version}', 1, now(), now(), '');
          insert into longhaul.attempt (run_id, step_seq, attempt, worker_id, fence, started_at)
          values ('{id}', 1, 1, '{version}', 1, now());
-         insert into longhaul.request (run_id, wake, kind, actor) values ('{id}', 1, 'pause', 'p')"
+         insert into longhaul.request (run_id, wake, kind, actor) values ('{id}', 1, 'pause', 'p');
+         insert into longhaul.signal (run_id, name, wake, id, sender, payload) values ('{id}', 'go', 1, 'i', 's', '1')"
     );
     // Who comes to a default partition in the very moment in which its month is made is refused, and comes again.
     while let Err(refused) = sqlx::raw_sql(AssertSqlSafe(rows.as_str()))
@@ -132,7 +133,7 @@ async fn a_migrated_database_has_this_month_and_those_ahead_and_all_that_holds_o
         }
     }
 
-    // Five tables, with the same for each of their four partitions.
+    // Six tables, with the same for each of their four partitions.
     let of_partitions = |what: &str| {
         format!(
             "select count(*) from (
@@ -145,7 +146,7 @@ async fn a_migrated_database_has_this_month_and_those_ahead_and_all_that_holds_o
         )
     };
     let all = of_partitions("true");
-    assert_eq!(number(&mut connection, &all).await, 20);
+    assert_eq!(number(&mut connection, &all).await, 24);
     let loose = of_partitions("parent.relname = 'run' and child.reloptions is distinct from '{fillfactor=80}'");
     assert_eq!(number(&mut connection, &loose).await, 0, "a run is updated in place");
     let columns = "select array_agg((attname, attcompression, attnotnull, attstorage)::text order by attname)
@@ -229,7 +230,7 @@ async fn twenty_who_make_months_at_once_beside_writers_make_each_once_and_lose_n
     assert_eq!(written.len(), 100);
     for id in written {
         assert_eq!(places(&mut connection, id).await, [month.as_str()]);
-        assert_eq!(kept(&mut connection, id).await.len(), 6);
+        assert_eq!(kept(&mut connection, id).await.len(), 7);
     }
 }
 
@@ -257,11 +258,11 @@ async fn more_rows_than_allowed_are_left_where_they_are() {
     let id = run_of_month(&mut connection, 3).await;
     let month = month(&mut connection, 3).await;
 
-    let told = make(&mut connection, "3, 5").await;
+    let told = make(&mut connection, "3, 6").await;
     assert_eq!(told, [(month.clone(), "too_many_rows".to_owned())]);
     assert_eq!(places(&mut connection, id).await, ["default"]);
 
-    assert_eq!(make(&mut connection, "3, 6").await, [(month, "made".to_owned())]);
+    assert_eq!(make(&mut connection, "3, 7").await, [(month, "made".to_owned())]);
 }
 
 #[tokio::test]
@@ -272,7 +273,7 @@ async fn a_role_that_may_only_write_is_told_so_and_its_runs_are_caught_by_defaul
     run_sql(
         &mut connection,
         "begin; create role longhaul_test_writer; grant usage on schema longhaul to longhaul_test_writer;
-         grant select, insert, update on longhaul.run, longhaul.step, longhaul.attempt, longhaul.event, longhaul.request,
+         grant select, insert, update on longhaul.run, longhaul.step, longhaul.attempt, longhaul.event, longhaul.request, longhaul.signal,
              longhaul.agent_version, longhaul.cell to longhaul_test_writer;
          set local role longhaul_test_writer",
     )
