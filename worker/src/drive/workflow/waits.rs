@@ -17,12 +17,17 @@ use engine::{EngineError, StepBegin, StepChange};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Signals of one name that are read at once, however many waits there are.
+const READ_MAX: usize = 64;
 
 /// What has been read of what came for a run.
 pub(super) struct Mail {
     /// The number of the last signal taken, by name. Each wait takes the oldest, so that none before it is left.
     taken: HashMap<String, i64>,
+    /// Signals that were read and that no wait has taken, in the order in which they came.
+    come: VecDeque<SignalRow>,
     /// The count of wake-ups up to which every wait has seen what came.
     heard: i64,
     /// A wait that has seen nothing.
@@ -48,6 +53,7 @@ impl Mail {
         }
         Self {
             taken,
+            come: VecDeque::new(),
             heard: 0,
             has_new_wait: false,
         }
@@ -130,13 +136,19 @@ impl Driver {
 
     /// Answers waits with what has come for them; the others get their rows. Whether there was anything to do.
     pub(super) async fn attend(&mut self) -> Result<bool, EngineError> {
+        if self.take_next() {
+            return Ok(true);
+        }
         let wakes = self.hold.wakes();
         if !self.has_waits() || (!self.mail.has_new_wait && wakes <= self.mail.heard) {
             return Ok(false);
         }
         // Something can have come.
         if wakes > 0 {
-            self.take_signals().await?;
+            self.read_signals().await?;
+            if self.take_next() {
+                return Ok(true);
+            }
             self.take_ends().await?;
         }
         self.hold.known.wakes = wakes;
@@ -151,12 +163,10 @@ impl Driver {
         self.open.values().any(is_wait)
     }
 
-    async fn take_signals(&mut self) -> Result<(), EngineError> {
+    async fn read_signals(&mut self) -> Result<(), EngineError> {
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-        for open in self.open.values() {
-            if let Asked::Signal { .. } = open.what {
-                *names.entry(&open.name).or_default() += 1;
-            }
+        for open in self.open.values().filter(|open| open.waits_for_signal()) {
+            *names.entry(&open.name).or_default() += 1;
         }
         if names.is_empty() {
             return Ok(());
@@ -166,7 +176,7 @@ impl Driver {
             .map(|(name, most)| Wanted {
                 name: name.to_owned(),
                 taken: self.mail.taken.get(name).copied().unwrap_or_default(),
-                most,
+                most: most.min(READ_MAX),
             })
             .collect();
         let (engine, claim) = (&self.hold.shared.engine, self.hold.scribe.claim);
@@ -175,18 +185,24 @@ impl Driver {
             .scribe
             .until_answered(|| engine.signals(&claim, &wanted))
             .await?;
-        for signal in come {
-            let waits = |open: &Open| matches!(&open.what, Asked::Signal { ask, .. } if !ask.answer.is_closed());
-            let wait = self
-                .open
-                .iter()
-                .find(|(_, open)| waits(open) && open.name == signal.name)
-                .map(|(asked, _)| *asked);
+        self.mail.come = come.into();
+        Ok(())
+    }
+
+    /// Gives the oldest signal that was read to the wait that was first, if there is one; whether there was. One at a
+    /// time: a workflow that is told of it may give up another wait, which then takes nothing.
+    fn take_next(&mut self) -> bool {
+        while let Some(signal) = self.mail.come.pop_front() {
+            let waits = |open: &Open| open.waits_for_signal() && open.name == signal.name;
+            let wait = self.open.iter().find(|(_, open)| waits(open)).map(|(asked, _)| *asked);
             if let Some(open) = wait.and_then(|asked| self.open.remove(&asked)) {
                 self.take(open, &signal);
+                return true;
             }
+            // Nobody waits for it any more; a later one is not to be taken before it.
+            self.mail.come.retain(|later| later.name != signal.name);
         }
-        Ok(())
+        false
     }
 
     fn take(&mut self, open: Open, signal: &SignalRow) {
@@ -425,6 +441,10 @@ impl Open {
             Asked::Join(ask) => Some(ask.child),
             Asked::Step(_) | Asked::Timer { .. } | Asked::Signal { .. } => None,
         }
+    }
+
+    fn waits_for_signal(&self) -> bool {
+        matches!(&self.what, Asked::Signal { ask, .. } if !ask.answer.is_closed())
     }
 
     /// Whether nobody waits for the answer. A step is done all the same.
