@@ -3,6 +3,7 @@
 mod child;
 mod command_line;
 mod held;
+mod name;
 mod output;
 mod race;
 mod retry;

@@ -40,6 +40,19 @@ impl StepFailed {
         self.0
     }
 
+    pub(super) fn badly_named(named: &str) -> Self {
+        let message = format!(
+            "step {} is badly named: names and keys of steps and signals have 1 to 255 bytes, and no NUL",
+            named.escape_debug().take(300).collect::<String>()
+        );
+        Self(StepError::new(ErrorClass::Permanent, "invalid_name", message))
+    }
+
+    pub(super) fn key_used(identity: &str) -> Self {
+        let message = format!("step {identity} was asked for before: a key stands for one step on its path");
+        Self(StepError::new(ErrorClass::Permanent, "ambiguous_step", message))
+    }
+
     pub(super) fn ambiguous(identity: &str) -> Self {
         let message = format!(
             "step {identity} was asked for while another of its name is open on the same context, so that nothing would tell them apart"

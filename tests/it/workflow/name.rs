@@ -1,0 +1,67 @@
+//! What a workflow may call its steps.
+
+use super::{Order, Outside, start, world};
+use serde_json::json;
+use std::time::Duration;
+use worker::{Context, WorkflowError};
+
+#[tokio::test]
+async fn a_key_stands_for_one_step_whenever_the_workflow_is_run_again() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "keyed").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("keyed", move |ctx: Context, _: Order| {
+            let outside = noting.clone();
+            async move {
+                let mut codes = Vec::new();
+                for _ in 0..2 {
+                    let outside = outside.clone();
+                    let paid = ctx.step_keyed("pay", "ORD-1", (), move |call, ()| {
+                        outside.note("pay", &call);
+                        async { Ok(()) }
+                    });
+                    codes.push(
+                        paid.await
+                            .map_or_else(|failed| failed.code().to_owned(), |()| "paid".to_owned()),
+                    );
+                }
+                // It is parked, and run again from its beginning.
+                ctx.sleep(Duration::from_millis(2500)).await?;
+                Ok::<_, WorkflowError>(codes)
+            }
+        })
+    });
+
+    let ended = world.settled(run).await;
+    assert_eq!(ended.result.as_deref(), Some(r#"["paid","ambiguous_step"]"#));
+    assert_eq!(outside.names(), ["pay"]);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_recorded_is_an_error_of_its_step() {
+    let world = world().await;
+    let run = start(&world, "misnamed").await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("misnamed", |ctx: Context, _: Order| async move {
+            let mut codes = Vec::new();
+            for name in ["a\0b", "", &"x".repeat(256)] {
+                let refused = ctx.step(name, (), |_, ()| async { Ok(()) }).await;
+                codes.push(refused.err().map(|failed| failed.code().to_owned()));
+                let refused = ctx.wait_signal::<()>(name, None).await;
+                codes.push(refused.err().map(|failed| failed.code().to_owned()));
+            }
+            Ok::<_, WorkflowError>(codes)
+        })
+    });
+
+    let ended = world.settled(run).await;
+    assert_eq!(
+        ended.result,
+        Some(json!(vec!["invalid_name"; 6]).to_string()),
+        "{ended:?}"
+    );
+    worker.drain().await;
+}
