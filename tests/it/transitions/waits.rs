@@ -324,6 +324,35 @@ async fn a_childs_end_wakes_the_parent_that_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_childs_end_is_told_whatever_else_its_parent_has_in_hand() {
+    let stage = Stage::new().await;
+    let parent = stage.claimed().await;
+    let below = stage.engine.start_child(&parent.claim, &child("a")).await.unwrap();
+    let run = parent.claim.run;
+    waits_for(&stage, &parent, ("child", "join"), json!({"run_id": below})).await;
+    // The start of another one is to be tried again; its input is JSON that Postgres can store and not read out.
+    stage
+        .sql(
+            "insert into longhaul.step
+             select (jsonb_populate_record(step, '{\"seq\": 2, \"request_digest\": \"\\\\x00\"}')).*
+             from longhaul.step where run_id = $1",
+            run,
+        )
+        .await;
+    stage
+        .sql(
+            r#"update longhaul.step set request = '{"input":"\u0000"}' where run_id = $1 and seq = 2"#,
+            run,
+        )
+        .await;
+    let held = claim(&stage.engine, parent.claim.worker, 1).await;
+
+    ends(&stage, &held[0]).await;
+
+    assert_eq!(stage.state(run).await, "queued");
+}
+
+#[tokio::test]
 async fn a_cancel_spreads_through_the_tree_but_for_who_was_told_to_go_on() {
     let stage = Stage::new().await;
     let top = stage.claimed().await;
