@@ -1,5 +1,6 @@
 //! Workflows in Rust: each step once, whatever becomes of the worker, and no stale result.
 
+mod anew;
 mod child;
 mod command_line;
 mod held;

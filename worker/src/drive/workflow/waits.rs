@@ -114,7 +114,7 @@ impl Driver {
                 }
                 "waiting" => seq = Some(row.seq),
                 // What failed the run is looked at anew: the child may have been resumed as well.
-                "failed" if self.begins_anew(&row) && row.seq + 1 == self.next_seq => {}
+                "failed" if self.anew.is_step(&row) => {}
                 "failed" => {
                     let error = failed(row.error.as_deref());
                     self.answers.recorded(row.seq, || drop(ask.answer.send(Err(error))));
