@@ -1,4 +1,4 @@
-//! What a workflow may call its steps.
+//! What a workflow may call its steps, and give to them.
 
 use super::{Order, Outside, start, world};
 use serde_json::json;
@@ -63,5 +63,22 @@ async fn a_name_that_cannot_be_recorded_is_an_error_of_its_step() {
         Some(json!(vec!["invalid_name"; 6]).to_string()),
         "{ended:?}"
     );
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn an_input_that_is_too_large_is_an_error_of_its_step() {
+    let world = world().await;
+    let run = start(&world, "hungry").await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("hungry", |ctx: Context, _: Order| async move {
+            let input = "x".repeat(16 * 1024 * 1024);
+            let refused = ctx.step("eat", input, |_, _| async { Ok(()) }).await;
+            Ok::<_, WorkflowError>(refused.err().map(|failed| failed.code().to_owned()))
+        })
+    });
+
+    let ended = world.settled(run).await;
+    assert_eq!(ended.result.as_deref(), Some(r#""input_too_large""#), "{ended:?}");
     worker.drain().await;
 }

@@ -4,7 +4,7 @@ use super::context::{RunSide, StepCall};
 use crate::FunctionError;
 use agent::{Effect, ErrorClass, StepError};
 use chrono::{DateTime, Utc};
-use engine::{PgConnection, RunId};
+use engine::{PgConnection, RunId, limits};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -309,7 +309,17 @@ impl<O: Serialize + DeserializeOwned + Send + 'static> IntoFuture for Step<O> {
 
 /// What a step depends on, as it is recorded.
 pub(super) fn input_text<I: Serialize>(name: &str, input: &I) -> Result<String, StepFailed> {
-    serde_json::to_string(input).map_err(|error| unwritable(name, &error))
+    let text = serde_json::to_string(input).map_err(|error| unwritable(name, &error))?;
+    if text.len() > limits::CONTENT_BYTES_MAX {
+        let (bytes, most) = (text.len(), limits::CONTENT_BYTES_MAX);
+        let message = format!("the input of step {name} has {bytes} bytes, the limit is {most}");
+        return Err(StepFailed::new(StepError::new(
+            ErrorClass::Permanent,
+            "input_too_large",
+            message,
+        )));
+    }
+    Ok(text)
 }
 
 pub(super) fn unwritable(name: &str, error: &serde_json::Error) -> StepFailed {
