@@ -171,6 +171,9 @@ begin
             depth         = holder.depth + 1,
             on_parent_end = start_child.on_parent_end
         where run.id = started.run_id;
+    elsif not exists (select from longhaul.run where run.id = started.run_id and run.parent_id = holder.id) then
+        perform longhaul.refuse('LH409', 'key_reused',
+            format('run %s was started under the key of a child of run %s, and is none', started.run_id, parent));
     end if;
     return started.run_id;
 end

@@ -253,6 +253,25 @@ async fn a_child_is_started_once_and_knows_its_tree() {
 }
 
 #[tokio::test]
+async fn a_run_that_took_a_childs_key_is_taken_for_no_child() {
+    let stage = Stage::new().await;
+    let top = stage.claimed().await;
+    let digest: String = engine::payload::digest("a")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let stranger = engine::StartRun {
+        idempotency_key: Some(format!("child:{digest}")),
+        ..engine::StartRun::new(crate::stage::AGENT, "{}")
+    };
+    stage.engine.start_run(&stranger).await.unwrap();
+
+    let refused = stage.engine.start_child(&top.claim, &child("a")).await.unwrap_err();
+
+    assert_eq!(code(&refused), "key_reused");
+}
+
+#[tokio::test]
 async fn no_child_is_started_for_one_who_may_not_or_too_deep_or_that_nobody_drives() {
     let stage = Stage::new().await;
     let mut stale = stage.claimed().await.claim;
