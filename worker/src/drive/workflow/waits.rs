@@ -14,13 +14,15 @@ use agent::{ErrorClass, StepError};
 use chrono::TimeDelta;
 use engine::query::{EndedChild, SignalRow, TaskRow, Wanted};
 use engine::{EngineError, StepBegin, StepChange};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Signals of one name that are read at once, however many waits there are.
 const READ_MAX: usize = 64;
+/// Signals and children that are named when a run is parked.
+const TOLD_MAX: usize = 16;
 
 /// What has been read of what came for a run.
 pub(super) struct Mail {
@@ -404,10 +406,10 @@ impl Driver {
         let children: Vec<_> = self.open.values().filter_map(Open::child).collect();
         let mut told = json!({});
         if !signals.is_empty() {
-            told["signals"] = json!(signals);
+            told["signals"] = some_of(&signals);
         }
         if !children.is_empty() {
-            told["children"] = json!(children);
+            told["children"] = some_of(&children);
         }
         told.as_object().is_some_and(|told| !told.is_empty()).then_some(told)
     }
@@ -455,6 +457,15 @@ impl Open {
             Asked::Join(ask) => ask.answer.is_closed(),
             Asked::Step(_) => false,
         }
+    }
+}
+
+/// It is told at each parking, and a run may wait for thousands.
+fn some_of<T: Serialize>(all: &[T]) -> Value {
+    let shown: Vec<&T> = all.iter().take(TOLD_MAX).collect();
+    match all.len().saturating_sub(TOLD_MAX) {
+        0 => json!(shown),
+        more => json!({"first": shown, "more": more}),
     }
 }
 
