@@ -36,7 +36,7 @@ impl StepFailed {
         Self(error)
     }
 
-    pub(super) fn into_inner(self) -> StepError {
+    pub(crate) fn into_inner(self) -> StepError {
         self.0
     }
 

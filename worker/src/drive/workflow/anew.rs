@@ -1,10 +1,11 @@
 //! What is done anew after a failed run was let go on: what failed it, what ended with it, and nothing else.
 
 use super::Driver;
+use super::asked::failed;
 use crate::workflow::Child;
+use agent::StepError;
 use engine::query::{LastFailure, TaskRow};
 use engine::{Fence, RunId};
-use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// The same whenever the workflow is run again, whatever was recorded since it was let go on.
@@ -20,23 +21,27 @@ pub(super) struct Anew {
 
 impl Anew {
     /// Of a run's journal and its last failure. The step that failed it has the run's own error; where the workflow has
-    /// put it in words of its own, it is the last one.
+    /// put that in words of its own, they hold the step's, or nothing was recorded after it.
     pub(super) fn of(rows: &[TaskRow], failure: LastFailure) -> Self {
         let before = || rows.iter().filter(|row| row.fence <= failure.fence);
         // What had been done anew before was not what failed it.
         let newest: HashMap<&str, i32> = before().map(|row| (row.identity.as_str(), row.seq)).collect();
         let stood = |row: &&TaskRow| newest.get(row.identity.as_str()) == Some(&row.seq);
-        let of_run: Option<Value> = serde_json::from_str(&failure.error).ok();
-        let failed_it = |row: &&TaskRow| {
-            let error = row.error.as_deref();
-            row.state == "failed" && error.and_then(|error| serde_json::from_str(error).ok()) == of_run
+        let of_run: StepError = failed(Some(&failure.error)).into_inner();
+        let error = |row: &TaskRow| failed(row.error.as_deref()).into_inner();
+        let find = |told: &dyn Fn(&StepError) -> bool| {
+            let all = before().filter(stood).filter(|row| row.state == "failed");
+            all.filter(|row| told(&error(row))).last()
         };
+        let is_same = |error: &StepError| *error == of_run;
+        let is_within = |error: &StepError| !error.message.is_empty() && of_run.message.contains(&error.message);
+        // A run whose time was over was failed by no step.
         let last = || {
-            // What ended with the run did not fail it.
-            let last = before().filter(stood).filter(|row| row.state != "cancelled").last();
-            last.filter(|row| row.state == "failed")
+            before()
+                .last()
+                .filter(|row| row.state == "failed" && of_run.code != "deadline_exceeded")
         };
-        let step = before().filter(stood).filter(failed_it).last().or_else(last);
+        let step = find(&is_same).or_else(|| find(&is_within)).or_else(last);
         Self {
             step: step.map(|row| row.seq),
             fence: Some(failure.fence),
