@@ -82,3 +82,23 @@ async fn an_input_that_is_too_large_is_an_error_of_its_step() {
     assert_eq!(ended.result.as_deref(), Some(r#""input_too_large""#), "{ended:?}");
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn a_time_that_no_clock_shows_is_slept_through_without_a_worker() {
+    let world = world().await;
+    let run = start(&world, "timeless").await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("timeless", |ctx: Context, _: Order| async move {
+            // Over since long ago.
+            ctx.sleep_until(chrono::DateTime::<chrono::Utc>::MIN_UTC).await?;
+            ctx.sleep(Duration::MAX).await.map_err(WorkflowError::from)
+        })
+    });
+
+    let parked = world
+        .until(run, "sleeps", |run| run.state != "queued" && run.state != "running")
+        .await;
+    assert_eq!(parked.waiting_for.as_deref(), Some("timer"), "{parked:?}");
+    assert_eq!(parked.crashes, 0);
+    worker.drain().await;
+}

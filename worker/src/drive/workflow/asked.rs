@@ -5,13 +5,13 @@ use crate::drive::workflow::anew::Anew;
 use crate::drive::workflow::answers::Answers;
 use crate::drive::workflow::attempt::InFlight;
 use crate::drive::workflow::waits::Mail;
-use crate::drive::{Held, Shared};
+use crate::drive::{Held, Shared, held_by_database, later};
 use crate::hold::Hold;
 use crate::scribe::Draft;
 use crate::workflow::{Ask, RunSide, StepAsk, StepFailed, TimerAsk, Until, Wanted};
 use agent::effect::UnknownReason;
 use agent::{Effect, ErrorClass, StepError};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use engine::query::TaskRow;
 use engine::{EngineError, Place, StepBegin, payload};
 use serde_json::json;
@@ -156,10 +156,10 @@ impl Driver {
             // Its worker died, which costs the step none of its attempts.
             "running" if repeatable => {
                 step.maybe_applied |= step.ask.effect.leaves_doubt();
-                step.attempts_max += 1;
+                step.attempts_max = step.attempts_max.saturating_add(1);
             }
             "unknown" if resumed && repeatable => {
-                step.attempts_max = step.attempt + step.ask.retry.attempts_max.max(1);
+                step.attempts_max = step.attempt.saturating_add(step.ask.retry.attempts_max.max(1));
                 step.fresh_budget = true;
                 step.budget_from = self.hold.now();
             }
@@ -197,8 +197,8 @@ impl Driver {
             }
         }
         let due_at = match ask.until {
-            Until::At(instant) => instant,
-            Until::After(duration) => self.hold.now() + TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX),
+            Until::At(instant) => held_by_database(instant),
+            Until::After(duration) => later(self.hold.now(), duration),
         };
         let seq = self.number();
         self.draft.begin(StepBegin {

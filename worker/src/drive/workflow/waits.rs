@@ -8,10 +8,10 @@ use super::attempt::rung;
 use super::stop::cancelled;
 use super::{Asked, Driver, Flow, Open};
 use crate::crash_point::crash_point;
+use crate::drive::later;
 use crate::scribe::{Draft, Written};
 use crate::workflow::{JoinAsk, SignalAsk, StepFailed};
 use agent::{ErrorClass, StepError};
-use chrono::TimeDelta;
 use engine::query::{EndedChild, SignalRow, TaskRow, Wanted};
 use engine::{EngineError, StepBegin, StepChange};
 use serde::{Deserialize, Serialize};
@@ -69,10 +69,7 @@ fn taken_by(row: &TaskRow) -> Option<Taken<'_>> {
 
 impl Driver {
     pub(super) fn take_signal(&mut self, (identity, name): (String, String), ask: SignalAsk, row: Option<TaskRow>) {
-        let timeout = ask
-            .timeout
-            .map(|timeout| TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX));
-        let mut due_at = timeout.and_then(|timeout| self.hold.now().checked_add_signed(timeout));
+        let mut due_at = ask.timeout.map(|timeout| later(self.hold.now(), timeout));
         let mut seq = None;
         if let Some(row) = row {
             if row.kind != "signal" {
