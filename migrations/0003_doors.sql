@@ -474,7 +474,8 @@ begin
         paused_at     = null,
         paused_by     = null,
         pause_reason  = null,
-        crashes       = 0,
+        -- One stays until a result is recorded: what a dead worker may have begun without a trace is still in doubt.
+        crashes       = least(run.crashes, 1),
         event_seq     = found_run.event_seq + 1,
         wakes         = run.wakes + 1,
         resumed_fence = found_run.fence,

@@ -53,16 +53,13 @@ from longhaul.request;
 create view longhaul_audit.signal as
 select
     signal.run_id, signal.at, signal.name, signal.id, signal.sender, longhaul.safe_jsonb(signal.payload) as payload,
-    (
-        select step.seq
-        from longhaul.step
-        where step.run_id = signal.run_id
-          and step.kind = 'signal'
-          and step.name = signal.name
-          and (step.result ->> 'wake')::bigint = signal.wake
-        limit 1
-    ) as taken_by
-from longhaul.signal;
+    taken.seq as taken_by
+from longhaul.signal
+left join longhaul.step as taken
+    on taken.run_id = signal.run_id
+   and taken.kind = 'signal'
+   and taken.name = signal.name
+   and (taken.result ->> 'wake')::bigint = signal.wake;
 
 -- The conversation as the model is shown it: one row per message, and one per tool result in the order asked.
 create view longhaul_audit.transcript as

@@ -13,6 +13,9 @@ as $$
 declare
     woken   longhaul.run;
     returns boolean;
+    -- Of a wait for this child: its digest, since JSON text may hold what no text can, and the start of a child may be
+    -- tried again just now.
+    child   bytea := longhaul.digest(format('{"run_id":"%s"}', awaited));
 begin
     select
         run.state = 'waiting' and run.waiting_for <> 'approval' and exists (
@@ -20,7 +23,7 @@ begin
             where step.run_id = wake_run.run_id
               and step.state = 'waiting'
               and step.kind = wake_run.awaited_kind
-              and case step.kind when 'child' then step.request ->> 'run_id' else step.name end = wake_run.awaited)
+              and case step.kind when 'child' then step.request_digest = child else step.name = wake_run.awaited end)
     into returns
     from longhaul.run
     where run.id = wake_run.run_id;
@@ -168,6 +171,9 @@ begin
             depth         = holder.depth + 1,
             on_parent_end = start_child.on_parent_end
         where run.id = started.run_id;
+    elsif not exists (select from longhaul.run where run.id = started.run_id and run.parent_id = holder.id) then
+        perform longhaul.refuse('LH409', 'key_reused',
+            format('run %s was started under the key of a child of run %s, and is none', started.run_id, parent));
     end if;
     return started.run_id;
 end

@@ -10,4 +10,4 @@ pub use detail::{AttemptRow, EventRow, MessageRow, NewEvent, ReceivedSignal, Run
 pub use driving::{Look, Poll, Poller, StepRow, TaskRow, VersionRow};
 pub use lists::{AgentRow, AgentSummary, AgentVersionRow, RunRow, RunsWanted, VersionsWanted};
 pub use shown::Shown;
-pub use waits::{EndedChild, SignalRow, Wanted};
+pub use waits::{EndedChild, LastFailure, SignalRow, Wanted};

@@ -1,8 +1,10 @@
 //! Workflows in Rust: each step once, whatever becomes of the worker, and no stale result.
 
+mod anew;
 mod child;
 mod command_line;
 mod held;
+mod name;
 mod output;
 mod race;
 mod retry;

@@ -13,7 +13,7 @@ use crate::workflow::Workflows;
 use ::agent::definition::Agent;
 use ::agent::tool::check::InputSchema;
 use ::agent::wire::messages::ToolSpec;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use engine::recorder::Recorder;
 use engine::transition::Control;
 use engine::{AgentVersionId, Claimed, Engine, EngineError};
@@ -29,6 +29,25 @@ use tracing::{Instrument, error, info_span};
 pub(crate) const AGENT: &str = "agent";
 /// A wait longer than this parks the run and frees its place.
 pub(crate) const MOMENT: TimeDelta = TimeDelta::seconds(2);
+/// An instant that the database can hold: so long after another one, or the last of the year 9999.
+pub(crate) fn later(instant: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    let later = TimeDelta::from_std(by)
+        .ok()
+        .and_then(|by| instant.checked_add_signed(by));
+    later.map_or(LAST, held_by_database)
+}
+
+/// The instant nearest to this one that the database can hold, and every program can show.
+pub(crate) fn held_by_database(instant: DateTime<Utc>) -> DateTime<Utc> {
+    instant.clamp(DateTime::UNIX_EPOCH, LAST)
+}
+
+/// The last second of the year 9999.
+const LAST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+    Some(last) => last,
+    None => DateTime::<Utc>::MAX_UTC,
+};
+
 /// Agent versions kept ready; more than this are seldom in use at once.
 const VERSIONS_MAX: usize = 256;
 

@@ -75,6 +75,30 @@ impl Draft {
     pub(crate) fn change(&mut self, change: StepChange) {
         self.writes.has_intent |= change.state == "running";
         self.writes.has_result |= change.evidence.is_some();
+        // One statement neither sees the rows that it makes, nor changes one twice.
+        if let Some(begun) = self.writes.begun.iter_mut().rfind(|begun| begun.seq == change.seq) {
+            begun.state = change.state;
+            begun.attempt = change.attempt;
+            begun.attempts_max = change.attempts_max;
+            begun.maybe_applied = change.maybe_applied;
+            begun.due_at = change.due_at;
+            begun.result = change.result;
+            begun.error = change.error;
+            return;
+        }
+        if let Some(earlier) = self
+            .writes
+            .changed
+            .iter_mut()
+            .rfind(|earlier| earlier.seq == change.seq)
+        {
+            *earlier = StepChange {
+                fresh_budget: earlier.fresh_budget || change.fresh_budget,
+                evidence: change.evidence.or(earlier.evidence.take()),
+                ..change
+            };
+            return;
+        }
         self.writes.changed.push(change);
     }
 

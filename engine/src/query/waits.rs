@@ -1,6 +1,6 @@
 //! What the holder of a run asks about what it waits for.
 
-use crate::{Claim, Engine, EngineError, RunId};
+use crate::{Claim, Engine, EngineError, Fence, RunId};
 use std::collections::HashMap;
 
 /// Waits of one name.
@@ -42,7 +42,28 @@ pub struct EndedChild {
     pub error: Option<String>,
 }
 
+/// A run's failure, after which it was let go on.
+#[derive(Debug, Clone)]
+pub struct LastFailure {
+    /// Under which it failed: what is recorded under this one or an earlier one came before.
+    pub fence: Fence,
+    /// JSON text.
+    pub error: String,
+    /// The children that were cancelled since it failed.
+    pub children: Vec<RunId>,
+}
+
 impl Engine {
+    /// The last failure of a run that goes on. None: it has not failed.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn last_failure(&self, run: RunId) -> Result<Option<LastFailure>, EngineError> {
+        Ok(sqlx::query_file_as!(LastFailure, "src/query/last_failure.sql", run.0)
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
     /// The oldest signals of each name that no step has taken, in the order in which they came.
     ///
     /// # Errors

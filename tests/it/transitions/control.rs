@@ -279,7 +279,11 @@ async fn a_resumed_run_keeps_its_results_and_is_due_at_once() {
     stage.engine.resume_run(run, Some("mended"), Some("ada")).await.unwrap();
 
     let detail = stage.engine.run_detail(run).await.unwrap();
-    assert_eq!((detail.state.as_str(), detail.crashes), ("queued", 0));
+    assert_eq!(
+        (detail.state.as_str(), detail.crashes),
+        ("queued", 1),
+        "one is not forgotten"
+    );
     assert!(detail.ended_at.is_none() && detail.error.is_none());
     assert_eq!(
         stage.events(run).await,

@@ -253,6 +253,25 @@ async fn a_child_is_started_once_and_knows_its_tree() {
 }
 
 #[tokio::test]
+async fn a_run_that_took_a_childs_key_is_taken_for_no_child() {
+    let stage = Stage::new().await;
+    let top = stage.claimed().await;
+    let digest: String = engine::payload::digest("a")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let stranger = engine::StartRun {
+        idempotency_key: Some(format!("child:{digest}")),
+        ..engine::StartRun::new(crate::stage::AGENT, "{}")
+    };
+    stage.engine.start_run(&stranger).await.unwrap();
+
+    let refused = stage.engine.start_child(&top.claim, &child("a")).await.unwrap_err();
+
+    assert_eq!(code(&refused), "key_reused");
+}
+
+#[tokio::test]
 async fn no_child_is_started_for_one_who_may_not_or_too_deep_or_that_nobody_drives() {
     let stage = Stage::new().await;
     let mut stale = stage.claimed().await.claim;
@@ -321,6 +340,35 @@ async fn a_childs_end_wakes_the_parent_that_waits_for_it() {
         2
     );
     assert_eq!(stage.events(run).await.last().map(String::as_str), Some("run.woken"));
+}
+
+#[tokio::test]
+async fn a_childs_end_is_told_whatever_else_its_parent_has_in_hand() {
+    let stage = Stage::new().await;
+    let parent = stage.claimed().await;
+    let below = stage.engine.start_child(&parent.claim, &child("a")).await.unwrap();
+    let run = parent.claim.run;
+    waits_for(&stage, &parent, ("child", "join"), json!({"run_id": below})).await;
+    // The start of another one is to be tried again; its input is JSON that Postgres can store and not read out.
+    stage
+        .sql(
+            "insert into longhaul.step
+             select (jsonb_populate_record(step, '{\"seq\": 2, \"request_digest\": \"\\\\x00\"}')).*
+             from longhaul.step where run_id = $1",
+            run,
+        )
+        .await;
+    stage
+        .sql(
+            r#"update longhaul.step set request = '{"input":"\u0000"}' where run_id = $1 and seq = 2"#,
+            run,
+        )
+        .await;
+    let held = claim(&stage.engine, parent.claim.worker, 1).await;
+
+    ends(&stage, &held[0]).await;
+
+    assert_eq!(stage.state(run).await, "queued");
 }
 
 #[tokio::test]

@@ -152,3 +152,28 @@ async fn what_a_dead_worker_may_have_done_without_a_trace_is_in_doubt_though_the
     world.events(run).await;
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn what_a_dead_worker_may_have_done_is_in_doubt_though_the_run_was_resumed_after_its_last_crash() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "refused").await;
+    let mut config = world.config("worker A");
+    config.lease = Duration::from_millis(600);
+    let worker = world.worker_with(config.clone(), refused_later(&outside));
+    outside.made(1).await;
+    let nearly = "update longhaul.run set crashes = 4 where id = $1 returning to_jsonb(id)";
+    world.sql(nearly, run).await;
+    worker.vanish();
+    config.name = "worker B".to_owned();
+    let worker = world.worker_with(config, refused_later(&outside));
+    let parked = world.settled(run).await;
+    assert_eq!(parked.wait_reason.as_deref(), Some("crashes"), "{parked:?}");
+
+    world.engine.resume_run(run, None, None).await.unwrap();
+    outside.made(2).await;
+
+    let doubtful = |run: &engine::query::RunDetail| run.wait_reason.as_deref() == Some("retries_exhausted");
+    world.until(run, "waits for a person", doubtful).await;
+    worker.drain().await;
+}

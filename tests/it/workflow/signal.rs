@@ -209,3 +209,55 @@ async fn a_payload_that_the_code_does_not_expect_is_an_error_of_the_wait() {
     assert_eq!(result(&world.settled(run).await), json!("signal_unreadable"));
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn of_two_signals_that_came_for_the_first_of_several_only_one_is_taken() {
+    let world = world().await;
+    let run = start(&world, "chooses", json!(null)).await;
+    for name in ["yes", "no"] {
+        send(&world, run, name, json!(name)).await;
+    }
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("chooses", |ctx: Context, (): ()| async move {
+            let first = tokio::select! {
+                biased;
+                no = ctx.wait_signal::<Value>("no", None) => no?,
+                yes = ctx.wait_signal::<Value>("yes", None) => yes?,
+            };
+            let other = ctx.wait_signal::<Value>("no", Duration::from_millis(200)).await?;
+            Ok::<_, WorkflowError>((first, other))
+        })
+    });
+
+    assert_eq!(result(&world.settled(run).await), json!(["yes", "no"]));
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn branches_that_wait_for_one_name_take_its_signals_in_their_order() {
+    let world = world().await;
+    let run = start(&world, "many", json!(null)).await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("many", |ctx: Context, (): ()| async move {
+            let taken = ctx
+                .parallel("branch", 0..100, |ctx, _: u32| async move {
+                    ctx.wait_signal::<u32>("item", None).await
+                })
+                .await;
+            let taken: Result<Vec<_>, _> = taken.into_iter().collect();
+            Ok::<_, WorkflowError>(taken?)
+        })
+    });
+    world
+        .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("signal"))
+        .await;
+    for number in 0..100 {
+        send(&world, run, "item", json!(number)).await;
+    }
+
+    let all: Vec<u32> = (0..100).collect();
+    assert_eq!(result(&world.settled(run).await), json!(all));
+    world.events(run).await;
+    worker.drain().await;
+}

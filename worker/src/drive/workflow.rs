@@ -4,6 +4,7 @@
 //! Results are answered before they are committed, so that they can travel with what the workflow asks for next; but no
 //! step is started, and nothing is parked or ended, before all earlier results are committed. Start at [`Driver::run`].
 
+mod anew;
 mod answers;
 mod asked;
 mod attempt;
@@ -16,6 +17,7 @@ use crate::hold::{Flow, Hold, Rest};
 use crate::scribe::Draft;
 use crate::workflow::{Context, JoinAsk, Run, RunSide, SignalAsk, StepAsk, TimerAsk, WorkflowError};
 use agent::{ErrorClass, StepError};
+use anew::Anew;
 use answers::Answers;
 use attempt::InFlight;
 use chrono::{DateTime, Utc};
@@ -48,6 +50,8 @@ struct Driver {
     hold: Hold,
     deadline: Option<DateTime<Utc>>,
     resumed_fence: Fence,
+    /// What is done anew, where the run had failed and goes on.
+    anew: Anew,
     /// After a crash, until something new is begun: whatever the workflow asks for by then, its dead holder may have begun.
     is_replaying: bool,
     side: Arc<RunSide>,

@@ -13,6 +13,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
+/// Of a step's name, and of its key.
+const NAME_BYTES_MAX: usize = 255;
+
 /// Who calls a step's function, and under which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepCall {
@@ -110,7 +113,7 @@ impl Context {
     }
 
     /// The same, found again by a key of the caller's own in place of how often its name was used before: for steps
-    /// whose order may change.
+    /// whose order may change. Each key is used once on a path; the second use of one is refused as `ambiguous_step`.
     #[expect(clippy::too_many_arguments, reason = "the arguments of step, and a key")]
     pub fn step_keyed<I, O, F, Fut>(&self, name: &str, key: &str, input: I, run: F) -> Step<O>
     where
@@ -215,15 +218,26 @@ impl Context {
 
     pub(super) fn open(&self, name: &str, key: Option<&str>) -> Result<Open, StepFailed> {
         let named = format!("{}{name}", self.path);
+        let words = [Some(name), key];
+        let fits = |word: &str| (1..=NAME_BYTES_MAX).contains(&word.len());
+        if !words.into_iter().flatten().all(fits) || named.contains('\0') || key.is_some_and(|key| key.contains('\0')) {
+            return Err(StepFailed::badly_named(&named));
+        }
         let identity = match key {
             Some(key) => format!("{named}={key}"),
             None => self.next(name),
         };
         // By name, not by identity: which of two comes first would otherwise depend on chance.
         let guarded = if key.is_some() { identity.clone() } else { named };
-        if !self.run.inner().open.insert(guarded.clone()) {
+        let mut inner = self.run.inner();
+        // A second one would be made anew whenever the workflow is run again, under the key of the first.
+        if key.is_some() && inner.used.insert(identity.clone(), 1).is_some() {
+            return Err(StepFailed::key_used(&identity));
+        }
+        if !inner.open.insert(guarded.clone()) {
             return Err(StepFailed::ambiguous(&identity));
         }
+        drop(inner);
         Ok(Open::new(Arc::clone(&self.run), guarded, identity))
     }
 }

@@ -4,7 +4,7 @@ use super::context::{RunSide, StepCall};
 use crate::FunctionError;
 use agent::{Effect, ErrorClass, StepError};
 use chrono::{DateTime, Utc};
-use engine::{PgConnection, RunId};
+use engine::{PgConnection, RunId, limits};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -36,8 +36,21 @@ impl StepFailed {
         Self(error)
     }
 
-    pub(super) fn into_inner(self) -> StepError {
+    pub(crate) fn into_inner(self) -> StepError {
         self.0
+    }
+
+    pub(super) fn badly_named(named: &str) -> Self {
+        let message = format!(
+            "step {} is badly named: names and keys of steps and signals have 1 to 255 bytes, and no NUL",
+            named.escape_debug().take(300).collect::<String>()
+        );
+        Self(StepError::new(ErrorClass::Permanent, "invalid_name", message))
+    }
+
+    pub(super) fn key_used(identity: &str) -> Self {
+        let message = format!("step {identity} was asked for before: a key stands for one step on its path");
+        Self(StepError::new(ErrorClass::Permanent, "ambiguous_step", message))
     }
 
     pub(super) fn ambiguous(identity: &str) -> Self {
@@ -296,7 +309,17 @@ impl<O: Serialize + DeserializeOwned + Send + 'static> IntoFuture for Step<O> {
 
 /// What a step depends on, as it is recorded.
 pub(super) fn input_text<I: Serialize>(name: &str, input: &I) -> Result<String, StepFailed> {
-    serde_json::to_string(input).map_err(|error| unwritable(name, &error))
+    let text = serde_json::to_string(input).map_err(|error| unwritable(name, &error))?;
+    if text.len() > limits::CONTENT_BYTES_MAX {
+        let (bytes, most) = (text.len(), limits::CONTENT_BYTES_MAX);
+        let message = format!("the input of step {name} has {bytes} bytes, the limit is {most}");
+        return Err(StepFailed::new(StepError::new(
+            ErrorClass::Permanent,
+            "input_too_large",
+            message,
+        )));
+    }
+    Ok(text)
 }
 
 pub(super) fn unwritable(name: &str, error: &serde_json::Error) -> StepFailed {

@@ -312,7 +312,7 @@ impl Memory {
         (run.waiting_for, run.wait_reason, run.error) = (None, None, None);
         run.due_at = Some(at);
         run.ended_at = None;
-        run.crashes = 0;
+        run.crashes = run.crashes.min(1);
         run.resumed_fence = run.fence;
         self.log(id, "run.resumed", (at, told(&state)));
         Ok(())

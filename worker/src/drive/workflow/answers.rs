@@ -6,7 +6,7 @@
 
 use super::Driver;
 use engine::EngineError;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Answers what a workflow asked for.
 pub(super) type Answer = Box<dyn FnOnce() + Send + Sync>;
@@ -14,8 +14,10 @@ pub(super) type Answer = Box<dyn FnOnce() + Send + Sync>;
 /// Answers that are there and not given.
 #[derive(Default)]
 pub(super) struct Answers {
-    /// By the numbers of their steps.
-    recorded: Vec<(i32, Answer)>,
+    /// Of those in the journal, by the numbers of their steps. Once there is a choice they find their places.
+    unplaced: Vec<(i32, Answer)>,
+    /// By the numbers of the events that ended their steps, and of the steps.
+    placed: BTreeMap<(i32, i32), Answer>,
     drafted: VecDeque<Answer>,
     /// The events that ended steps, by the numbers of the steps; read once there is a choice.
     ends: Option<HashMap<i32, i32>>,
@@ -24,7 +26,7 @@ pub(super) struct Answers {
 impl Answers {
     /// One that is in the journal.
     pub(super) fn recorded(&mut self, seq: i32, answer: impl FnOnce() + Send + Sync + 'static) {
-        self.recorded.push((seq, Box::new(answer)));
+        self.unplaced.push((seq, Box::new(answer)));
     }
 
     /// One whose event is drafted.
@@ -33,20 +35,23 @@ impl Answers {
     }
 
     fn earliest(&mut self) -> Option<Answer> {
-        let ends = self.ends.as_ref();
-        let end = |seq: &i32| ends.and_then(|ends| ends.get(seq).copied()).unwrap_or(i32::MAX);
-        let place = (0..self.recorded.len()).min_by_key(|place| self.recorded.get(*place).map(|(seq, _)| end(seq)));
-        match place {
-            Some(place) => Some(self.recorded.swap_remove(place).1),
-            None => self.drafted.pop_front(),
+        let Some(ends) = &self.ends else {
+            let only = self.unplaced.pop().map(|(_, answer)| answer);
+            return only.or_else(|| self.drafted.pop_front());
+        };
+        for (seq, answer) in self.unplaced.drain(..) {
+            let end = ends.get(&seq).copied().unwrap_or(i32::MAX);
+            self.placed.insert((end, seq), answer);
         }
+        let first = self.placed.pop_first().map(|(_, answer)| answer);
+        first.or_else(|| self.drafted.pop_front())
     }
 }
 
 impl Driver {
     /// Gives the next answer, if there is one.
     pub(super) async fn answer(&mut self) -> Result<bool, EngineError> {
-        if self.answers.recorded.len() > 1 && self.answers.ends.is_none() {
+        if self.answers.unplaced.len() > 1 && self.answers.ends.is_none() {
             let (engine, run) = (&self.hold.shared.engine, self.hold.run());
             self.answers.ends = Some(self.hold.scribe.until_answered(|| engine.step_ends(run)).await?);
         }

@@ -1,16 +1,17 @@
 //! What a workflow asks for: found in the journal, or taken on.
 
 use super::{Asked, Driver, Open, OpenStep, Phase, Stuck};
+use crate::drive::workflow::anew::Anew;
 use crate::drive::workflow::answers::Answers;
 use crate::drive::workflow::attempt::InFlight;
 use crate::drive::workflow::waits::Mail;
-use crate::drive::{Held, Shared};
+use crate::drive::{Held, Shared, held_by_database, later};
 use crate::hold::Hold;
 use crate::scribe::Draft;
 use crate::workflow::{Ask, RunSide, StepAsk, StepFailed, TimerAsk, Until, Wanted};
 use agent::effect::UnknownReason;
 use agent::{Effect, ErrorClass, StepError};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use engine::query::TaskRow;
 use engine::{EngineError, Place, StepBegin, payload};
 use serde_json::json;
@@ -25,6 +26,16 @@ impl Driver {
         let engine = &hold.shared.engine;
         let rows = hold.scribe.until_answered(|| engine.tasks(&claimed.claim)).await?;
         let next_seq = rows.last().map_or(1, |row| row.seq + 1);
+        let was_let_go_on = claimed.resumed_fence.0 > 0;
+        let failure = match was_let_go_on {
+            true => {
+                hold.scribe
+                    .until_answered(|| engine.last_failure(claimed.claim.run))
+                    .await?
+            }
+            false => None,
+        };
+        let anew = failure.map(|failure| Anew::of(&rows, failure)).unwrap_or_default();
         // The last of an identity counts: a step that failed its run goes on as a new one after a resume.
         let mail = Mail::of(&rows);
         let has_children = rows.iter().any(|row| row.kind == "child");
@@ -34,6 +45,7 @@ impl Driver {
             hold,
             deadline: claimed.deadline_at,
             resumed_fence: claimed.resumed_fence,
+            anew,
             is_replaying: claimed.crashes > 0,
             recorded,
             next_seq,
@@ -70,7 +82,9 @@ impl Driver {
             attempt: 0,
             attempts_max: ask.retry.attempts_max.max(1),
             // A step without an intent that the dead holder could have begun: it leaves a row only with its result.
-            maybe_applied: row.is_none() && self.is_replaying && ask.effect == Effect::Idempotent,
+            maybe_applied: row.as_ref().is_none_or(|row| self.is_done_anew(row))
+                && self.is_replaying
+                && ask.effect == Effect::Idempotent,
             budget_from: self.hold.now(),
             fresh_budget: false,
             replaces: None,
@@ -86,15 +100,15 @@ impl Driver {
             }
             let resumed = self.begins_anew(&row);
             match row.state.as_str() {
+                // A key of its own, the same whatever was recorded since then.
+                _ if self.is_done_anew(&row) => {
+                    step.key = format!("{}-{identity}-{}", self.hold.run(), row.seq + 1);
+                    step.replaces = Some(row.seq);
+                }
                 "succeeded" => {
                     let (answer, result) = (step.ask.answer, row.result.unwrap_or_else(|| "null".to_owned()));
                     self.answers.recorded(row.seq, || drop(answer.send(Ok(result))));
                     return;
-                }
-                // What failed its run is done anew, under a new key: it is certain that nothing was done.
-                "failed" if resumed && row.seq + 1 == self.next_seq => {
-                    step.key = format!("{}-{identity}-{}", self.hold.run(), self.next_seq);
-                    step.replaces = Some(row.seq);
                 }
                 "failed" | "cancelled" => {
                     let (answer, error) = (step.ask.answer, failed(row.error.as_deref()));
@@ -142,10 +156,10 @@ impl Driver {
             // Its worker died, which costs the step none of its attempts.
             "running" if repeatable => {
                 step.maybe_applied |= step.ask.effect.leaves_doubt();
-                step.attempts_max += 1;
+                step.attempts_max = step.attempts_max.saturating_add(1);
             }
             "unknown" if resumed && repeatable => {
-                step.attempts_max = step.attempt + step.ask.retry.attempts_max.max(1);
+                step.attempts_max = step.attempt.saturating_add(step.ask.retry.attempts_max.max(1));
                 step.fresh_budget = true;
                 step.budget_from = self.hold.now();
             }
@@ -183,8 +197,8 @@ impl Driver {
             }
         }
         let due_at = match ask.until {
-            Until::At(instant) => instant,
-            Until::After(duration) => self.hold.now() + TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX),
+            Until::At(instant) => held_by_database(instant),
+            Until::After(duration) => later(self.hold.now(), duration),
         };
         let seq = self.number();
         self.draft.begin(StepBegin {

@@ -5,6 +5,7 @@ use super::commit::{self, Finishing, Unrecorded};
 use super::{Asked, Driver, Flow, Open, OpenStep, Phase, Stuck};
 use crate::FunctionError;
 use crate::crash_point::crash_point;
+use crate::drive::later;
 use crate::scribe::{Draft, Written};
 use crate::workflow::{StepCall, StepFailed, Work};
 use agent::effect::{Attempts, UnknownReason, verdict};
@@ -274,7 +275,7 @@ impl Driver {
         match finished.outcome {
             None => {
                 step.maybe_applied |= step.ask.effect.leaves_doubt();
-                step.attempts_max += 1;
+                step.attempts_max = step.attempts_max.saturating_add(1);
                 step.phase = Phase::Ready;
                 // Whoever goes on with it knows that it was begun.
                 self.conclude(&mut open, ("given_back", None, None), Some(now));
@@ -309,8 +310,7 @@ impl Driver {
             initial: retry.initial,
             cap: retry.cap,
         };
-        let delay = TimeDelta::from_std(schedule.delay(step.attempt, None)).unwrap_or(TimeDelta::MAX);
-        let due_at = now + delay;
+        let due_at = later(now, schedule.delay(step.attempt, None));
         let horizon = TimeDelta::from_std(retry.horizon).unwrap_or(TimeDelta::MAX);
         let attempts = Attempts {
             attempt: step.attempt,

@@ -8,21 +8,28 @@ use super::attempt::rung;
 use super::stop::cancelled;
 use super::{Asked, Driver, Flow, Open};
 use crate::crash_point::crash_point;
+use crate::drive::later;
 use crate::scribe::{Draft, Written};
 use crate::workflow::{JoinAsk, SignalAsk, StepFailed};
 use agent::{ErrorClass, StepError};
-use chrono::TimeDelta;
 use engine::query::{EndedChild, SignalRow, TaskRow, Wanted};
 use engine::{EngineError, StepBegin, StepChange};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Signals of one name that are read at once, however many waits there are.
+const READ_MAX: usize = 64;
+/// Signals and children that are named when a run is parked.
+const TOLD_MAX: usize = 16;
 
 /// What has been read of what came for a run.
 pub(super) struct Mail {
     /// The number of the last signal taken, by name. Each wait takes the oldest, so that none before it is left.
     taken: HashMap<String, i64>,
+    /// Signals that were read and that no wait has taken, in the order in which they came.
+    come: VecDeque<SignalRow>,
     /// The count of wake-ups up to which every wait has seen what came.
     heard: i64,
     /// A wait that has seen nothing.
@@ -48,6 +55,7 @@ impl Mail {
         }
         Self {
             taken,
+            come: VecDeque::new(),
             heard: 0,
             has_new_wait: false,
         }
@@ -61,10 +69,7 @@ fn taken_by(row: &TaskRow) -> Option<Taken<'_>> {
 
 impl Driver {
     pub(super) fn take_signal(&mut self, (identity, name): (String, String), ask: SignalAsk, row: Option<TaskRow>) {
-        let timeout = ask
-            .timeout
-            .map(|timeout| TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX));
-        let mut due_at = timeout.and_then(|timeout| self.hold.now().checked_add_signed(timeout));
+        let mut due_at = ask.timeout.map(|timeout| later(self.hold.now(), timeout));
         let mut seq = None;
         if let Some(row) = row {
             if row.kind != "signal" {
@@ -108,7 +113,7 @@ impl Driver {
                 }
                 "waiting" => seq = Some(row.seq),
                 // What failed the run is looked at anew: the child may have been resumed as well.
-                "failed" if self.begins_anew(&row) && row.seq + 1 == self.next_seq => {}
+                "failed" if self.anew.is_step(&row) => {}
                 "failed" => {
                     let error = failed(row.error.as_deref());
                     self.answers.recorded(row.seq, || drop(ask.answer.send(Err(error))));
@@ -130,13 +135,19 @@ impl Driver {
 
     /// Answers waits with what has come for them; the others get their rows. Whether there was anything to do.
     pub(super) async fn attend(&mut self) -> Result<bool, EngineError> {
+        if self.take_next() {
+            return Ok(true);
+        }
         let wakes = self.hold.wakes();
         if !self.has_waits() || (!self.mail.has_new_wait && wakes <= self.mail.heard) {
             return Ok(false);
         }
         // Something can have come.
         if wakes > 0 {
-            self.take_signals().await?;
+            self.read_signals().await?;
+            if self.take_next() {
+                return Ok(true);
+            }
             self.take_ends().await?;
         }
         self.hold.known.wakes = wakes;
@@ -151,12 +162,10 @@ impl Driver {
         self.open.values().any(is_wait)
     }
 
-    async fn take_signals(&mut self) -> Result<(), EngineError> {
+    async fn read_signals(&mut self) -> Result<(), EngineError> {
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-        for open in self.open.values() {
-            if let Asked::Signal { .. } = open.what {
-                *names.entry(&open.name).or_default() += 1;
-            }
+        for open in self.open.values().filter(|open| open.waits_for_signal()) {
+            *names.entry(&open.name).or_default() += 1;
         }
         if names.is_empty() {
             return Ok(());
@@ -166,7 +175,7 @@ impl Driver {
             .map(|(name, most)| Wanted {
                 name: name.to_owned(),
                 taken: self.mail.taken.get(name).copied().unwrap_or_default(),
-                most,
+                most: most.min(READ_MAX),
             })
             .collect();
         let (engine, claim) = (&self.hold.shared.engine, self.hold.scribe.claim);
@@ -175,18 +184,24 @@ impl Driver {
             .scribe
             .until_answered(|| engine.signals(&claim, &wanted))
             .await?;
-        for signal in come {
-            let waits = |open: &Open| matches!(&open.what, Asked::Signal { ask, .. } if !ask.answer.is_closed());
-            let wait = self
-                .open
-                .iter()
-                .find(|(_, open)| waits(open) && open.name == signal.name)
-                .map(|(asked, _)| *asked);
+        self.mail.come = come.into();
+        Ok(())
+    }
+
+    /// Gives the oldest signal that was read to the wait that was first, if there is one; whether there was. One at a
+    /// time: a workflow that is told of it may give up another wait, which then takes nothing.
+    fn take_next(&mut self) -> bool {
+        while let Some(signal) = self.mail.come.pop_front() {
+            let waits = |open: &Open| open.waits_for_signal() && open.name == signal.name;
+            let wait = self.open.iter().find(|(_, open)| waits(open)).map(|(asked, _)| *asked);
             if let Some(open) = wait.and_then(|asked| self.open.remove(&asked)) {
                 self.take(open, &signal);
+                return true;
             }
+            // Nobody waits for it any more; a later one is not to be taken before it.
+            self.mail.come.retain(|later| later.name != signal.name);
         }
-        Ok(())
+        false
     }
 
     fn take(&mut self, open: Open, signal: &SignalRow) {
@@ -388,10 +403,10 @@ impl Driver {
         let children: Vec<_> = self.open.values().filter_map(Open::child).collect();
         let mut told = json!({});
         if !signals.is_empty() {
-            told["signals"] = json!(signals);
+            told["signals"] = some_of(&signals);
         }
         if !children.is_empty() {
-            told["children"] = json!(children);
+            told["children"] = some_of(&children);
         }
         told.as_object().is_some_and(|told| !told.is_empty()).then_some(told)
     }
@@ -427,6 +442,10 @@ impl Open {
         }
     }
 
+    fn waits_for_signal(&self) -> bool {
+        matches!(&self.what, Asked::Signal { ask, .. } if !ask.answer.is_closed())
+    }
+
     /// Whether nobody waits for the answer. A step is done all the same.
     fn is_given_up(&self) -> bool {
         match &self.what {
@@ -435,6 +454,15 @@ impl Open {
             Asked::Join(ask) => ask.answer.is_closed(),
             Asked::Step(_) => false,
         }
+    }
+}
+
+/// It is told at each parking, and a run may wait for thousands.
+fn some_of<T: Serialize>(all: &[T]) -> Value {
+    let shown: Vec<&T> = all.iter().take(TOLD_MAX).collect();
+    match all.len().saturating_sub(TOLD_MAX) {
+        0 => json!(shown),
+        more => json!({"first": shown, "more": more}),
     }
 }
 

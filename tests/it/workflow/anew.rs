@@ -1,0 +1,176 @@
+//! Failed runs that are let go on: what is done anew, and what is not.
+
+use super::{Outside, start, steps, world};
+use engine::{RunId, SendSignal};
+use longhaul_tests::world::World;
+use serde_json::{Value, json};
+use std::time::Duration;
+use worker::{Builder, ChildRun, Context, FunctionError, Retry, WorkflowError};
+
+async fn fails_and_is_resumed(world: &World, run: RunId, outside: &Outside) {
+    assert_eq!(world.settled(run).await.state, "failed");
+    outside.open();
+    world.engine.resume_run(run, Some("mended"), Some("ops")).await.unwrap();
+}
+
+/// Fails until it is mended.
+async fn mended(outside: Outside) -> Result<(), FunctionError> {
+    match *outside.open.borrow() {
+        true => Ok(()),
+        false => Err(FunctionError::permanent("closed").not_applied()),
+    }
+}
+
+#[tokio::test]
+async fn the_branch_that_failed_goes_on_though_others_were_recorded_after_it() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "branches").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("branches", move |ctx: Context, _: Value| {
+            let outside = noting.clone();
+            async move {
+                let ended = ctx
+                    .parallel("branch", ["bad", "good"], |ctx, name| {
+                        let outside = outside.clone();
+                        async move {
+                            if name == "good" {
+                                ctx.sleep(Duration::from_millis(200)).await?;
+                            }
+                            ctx.step(name, (), move |call, ()| {
+                                outside.note(name, &call);
+                                let outside = outside.clone();
+                                async move {
+                                    match name {
+                                        "bad" => mended(outside).await,
+                                        _ => Ok(()),
+                                    }
+                                }
+                            })
+                            .await
+                        }
+                    })
+                    .await;
+                ended.into_iter().collect::<Result<(), _>>()?;
+                Ok::<_, WorkflowError>(())
+            }
+        })
+    });
+
+    fails_and_is_resumed(&world, run, &outside).await;
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(outside.names(), ["bad", "good", "bad"]);
+    let keys = outside.keys("bad");
+    assert_ne!(keys[0], keys[1]);
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_step_that_was_to_be_tried_again_when_its_run_failed_is_done_after_it_goes_on() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "hasty").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("hasty", move |ctx: Context, _: Value| {
+            let (slow, bad) = (noting.clone(), noting.clone());
+            async move {
+                let patient = Retry {
+                    initial: Duration::from_secs(60),
+                    cap: Duration::from_secs(60),
+                    ..Retry::default()
+                };
+                let slow = ctx
+                    .step("slow", (), move |_, ()| {
+                        let outside = slow.clone();
+                        async move {
+                            let failed = mended(outside).await;
+                            failed.map_err(|_| FunctionError::transient("later").not_applied())
+                        }
+                    })
+                    .retry(patient);
+                let bad = async {
+                    ctx.sleep(Duration::from_millis(300)).await?;
+                    ctx.step("bad", (), move |_, ()| mended(bad.clone())).await
+                };
+                tokio::try_join!(async { slow.await }, bad)?;
+                Ok::<_, WorkflowError>(())
+            }
+        })
+    });
+
+    fails_and_is_resumed(&world, run, &outside).await;
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_child_that_ended_with_its_parent_is_started_again_when_the_parent_goes_on() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "parent").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder: Builder| {
+        let builder = builder.workflow("child", |ctx: Context, (): ()| async move {
+            Ok::<_, WorkflowError>(ctx.wait_signal::<u32>("go", None).await?)
+        });
+        builder.workflow("parent", move |ctx: Context, _: Value| {
+            let outside = noting.clone();
+            async move {
+                let child = ctx.start_child(ChildRun::workflow("child", ())).await?;
+                ctx.step("bad", (), move |_, ()| mended(outside.clone())).await?;
+                Ok::<_, WorkflowError>(ctx.join::<u32>(&child).await?)
+            }
+        })
+    });
+
+    fails_and_is_resumed(&world, run, &outside).await;
+    world
+        .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("child"))
+        .await;
+    let child = "select to_jsonb(id) from longhaul.run where parent_id = $1 and ended_at is null";
+    let child = serde_json::from_value(world.sql(child, run).await).expect("one that goes on");
+    let signal = SendSignal {
+        run: child,
+        name: "go".to_owned(),
+        payload: "7".to_owned(),
+        id: None,
+        sender: None,
+    };
+    world.engine.send_signal(&signal).await.unwrap();
+
+    assert_eq!(world.settled(run).await.result.as_deref(), Some("7"));
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn what_is_begun_and_given_up_in_one_go_has_its_end() {
+    let world = world().await;
+    let run = start(&world, "brief").await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("brief", |ctx: Context, _: Value| async move {
+            for _ in 0..2 {
+                tokio::select! {
+                    biased;
+                    slept = ctx.sleep(Duration::from_secs(3600)) => slept?,
+                    now = ctx.now() => drop(now?),
+                }
+            }
+            Ok::<_, WorkflowError>(())
+        })
+    });
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(
+        steps(&world, run).await,
+        json!({"sleep#1": "cancelled", "now#1": "succeeded", "sleep#2": "cancelled", "now#2": "succeeded"})
+    );
+    world.events(run).await;
+    worker.drain().await;
+}

@@ -1,0 +1,82 @@
+//! What is done anew after a failed run was let go on: what failed it, what ended with it, and nothing else.
+
+use super::Driver;
+use super::asked::failed;
+use crate::workflow::Child;
+use agent::StepError;
+use engine::query::{LastFailure, TaskRow};
+use engine::{Fence, RunId};
+use std::collections::{HashMap, HashSet};
+
+/// The same whenever the workflow is run again, whatever was recorded since it was let go on.
+#[derive(Debug, Default)]
+pub(super) struct Anew {
+    /// Rows of before are of this fence or an earlier one.
+    fence: Option<Fence>,
+    /// The number of the step that failed the run.
+    step: Option<i32>,
+    /// Children that ended with it.
+    children: HashSet<RunId>,
+}
+
+impl Anew {
+    /// Of a run's journal and its last failure. The step that failed it has the run's own error; where the workflow has
+    /// put that in words of its own, they hold the step's, or nothing was recorded after it.
+    pub(super) fn of(rows: &[TaskRow], failure: LastFailure) -> Self {
+        let before = || rows.iter().filter(|row| row.fence <= failure.fence);
+        // What had been done anew before was not what failed it.
+        let newest: HashMap<&str, i32> = before().map(|row| (row.identity.as_str(), row.seq)).collect();
+        let stood = |row: &&TaskRow| newest.get(row.identity.as_str()) == Some(&row.seq);
+        let of_run: StepError = failed(Some(&failure.error)).into_inner();
+        let error = |row: &TaskRow| failed(row.error.as_deref()).into_inner();
+        let find = |told: &dyn Fn(&StepError) -> bool| {
+            let all = before().filter(stood).filter(|row| row.state == "failed");
+            all.filter(|row| told(&error(row))).last()
+        };
+        let is_same = |error: &StepError| *error == of_run;
+        let is_within = |error: &StepError| !error.message.is_empty() && of_run.message.contains(&error.message);
+        // A run whose time was over was failed by no step.
+        let last = || {
+            before()
+                .last()
+                .filter(|row| row.state == "failed" && of_run.code != "deadline_exceeded")
+        };
+        let step = find(&is_same).or_else(|| find(&is_within)).or_else(last);
+        Self {
+            step: step.map(|row| row.seq),
+            fence: Some(failure.fence),
+            children: failure.children.into_iter().collect(),
+        }
+    }
+
+    /// Whether a step is what failed the run.
+    pub(super) fn is_step(&self, row: &TaskRow) -> bool {
+        self.step == Some(row.seq)
+    }
+
+    /// Whether a step had started a child that ended with the run.
+    pub(super) fn is_child(&self, row: &TaskRow) -> bool {
+        let result = || {
+            row.result
+                .as_deref()
+                .and_then(|result| serde_json::from_str::<Child>(result).ok())
+        };
+        self.fence.is_some_and(|fence| row.fence <= fence)
+            && row.kind == "child"
+            && result().is_some_and(|child| self.children.contains(&child.run_id))
+    }
+}
+
+impl Driver {
+    /// Whether a step that has ended is done anew, under a new key: it is certain that nothing was done, or that it came
+    /// to nothing.
+    pub(super) fn is_done_anew(&self, row: &TaskRow) -> bool {
+        match row.state.as_str() {
+            "succeeded" => self.anew.is_child(row),
+            "failed" => self.anew.is_step(row),
+            // It was given up when its run ended.
+            "cancelled" => self.begins_anew(row),
+            _ => false,
+        }
+    }
+}
