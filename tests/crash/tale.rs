@@ -100,6 +100,7 @@ impl Tales {
         std::fs::read_to_string(self.file("ledger"))
             .unwrap_or_default()
             .lines()
+            .filter(|line| !line.is_empty())
             .count()
     }
 

@@ -19,6 +19,7 @@ use part::{Part, Parts};
 use progress::Progress;
 use rehearsal::Rehearsal;
 use serde::Deserialize;
+use sqlx::{Connection, Executor, PgConnection};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
@@ -27,12 +28,20 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Runs that have not ended and do not wait for a person.
+/// Runs that have not ended and wait for no person, nor for a run that does.
 pub(crate) const OPEN_RUNS: &str = "
     select count(*)
     from longhaul_audit.run
     where state not in ('succeeded', 'failed', 'cancelled')
-      and (state <> 'waiting' or waiting_for is distinct from 'approval')";
+      and (state <> 'waiting' or waiting_for is distinct from 'approval')
+      and (state <> 'waiting' or waiting_for is distinct from 'child' or not exists (
+          select from longhaul_audit.run as child
+          where child.parent_id = run.run_id
+            and child.state = 'waiting'
+            and child.waiting_for = 'approval'))";
+
+/// What transactions of workflows write to: an application's table, which forbids nothing.
+const SALES: &str = "create table storm_sale (run text not null, item text not null)";
 
 /// A private Postgres is made, migrated and served, on a machine that may be busy.
 const PREPARED_WITHIN: Duration = Duration::from_secs(120);
@@ -258,6 +267,11 @@ impl Stage {
         let line = parts.nemesis.insert(nemesis).line().await?;
         let victims: Victims = serde_json::from_str(&line).with_context(|| format!("the nemesis said {line:?}"))?;
         self.apply_agent(&victims.database_url).await?;
+        let mut database = PgConnection::connect(&victims.database_url).await?;
+        database
+            .execute(SALES)
+            .await
+            .context("cannot make the table of sales")?;
         Ok(victims)
     }
 

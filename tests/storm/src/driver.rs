@@ -167,9 +167,48 @@ impl Driver {
         };
         drop(permit);
         match id {
-            Some(id) => self.meddle(number, id, random).await,
+            Some(id) => {
+                let (meddled, told) = tokio::join!(self.meddle(number, id.clone(), random), self.tell(number, id));
+                meddled.and(told)
+            }
             None => Ok(()),
         }
+    }
+
+    /// Sends the run its signals, each once the one before is acknowledged, and each under its id until somebody knows.
+    async fn tell(&self, number: u64, id: String) -> anyhow::Result<()> {
+        let run = self.plan.run(number);
+        let mut random = plan::random(self.plan.seed, "telling", number);
+        for place in 0..self.plan.signals(&run) {
+            tokio::time::sleep(self.plan.signal_pause(number, place)).await;
+            let request = Request::Signal {
+                run: id.clone(),
+                id: self.plan.signal_id(number, place),
+                place,
+            };
+            let question = Question {
+                run: number,
+                request,
+                door: any_door(&mut random),
+                random: random.fork(),
+            };
+            // Whoever is sent twice at once takes it once.
+            if random.u32(..TWINS_EVERY) == 0 {
+                let twin = Question {
+                    run: number,
+                    request: question.request.clone(),
+                    door: any_door(&mut random),
+                    random: random.fork(),
+                };
+                let (one, other) = tokio::join!(self.ask(question), self.ask(twin));
+                if one?.or(other?).is_none() {
+                    break;
+                }
+            } else if self.ask(question).await?.is_none() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn meddle(&self, number: u64, id: String, mut random: fastrand::Rng) -> anyhow::Result<()> {
@@ -221,6 +260,7 @@ impl Driver {
             asked: question.request.asked(),
             run: question.run,
             door: question.door,
+            signal: question.request.place(),
             outcome,
         };
         let log = Arc::clone(&self.log);

@@ -11,7 +11,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 /// Each file's name, and the select whose rows it holds.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 9] = [
     (
         "taken",
         "select (extract(epoch from clock_timestamp()) * 1000000)::bigint as at",
@@ -30,7 +30,7 @@ const TABLES: [(&str, &str); 7] = [
         "run",
         "select
              id, kind, input ->> 'run' as number, state, waiting_for, wait_reason, worker_id, fence, event_seq, crashes,
-             error, left(result::text, 4096) as result,
+             error, left(result::text, 4096) as result, parent_id, on_parent_end,
              (extract(epoch from due_at) * 1000000)::bigint as due_at,
              (extract(epoch from paused_at) * 1000000)::bigint as paused_at,
              (extract(epoch from cancel_requested_at) * 1000000)::bigint as cancel_requested_at,
@@ -43,12 +43,20 @@ const TABLES: [(&str, &str); 7] = [
     (
         "step",
         "select
-             run_id, seq, turn, call_index, identity, kind, name, state, effect, key, attempt, attempts_max, maybe_applied,
-             replaces_seq, worker_id, fence,
+             run_id, seq, turn, call_index, identity,
+             case when kind = 'child' and effect = 'transactional' then 'start'
+                  when kind = 'child' then 'join'
+                  when effect = 'transactional' then 'transaction'
+                  else kind end as kind,
+             name, state,
+             -- What the database vouches for asks for nothing in the world.
+             case effect when 'transactional' then 'read_only' else effect end as effect,
+             key, attempt, attempts_max, maybe_applied, replaces_seq, worker_id, fence,
              error ->> 'code' as error_code,
              case kind when 'tool' then coalesce(request ->> 'body', request ->> 'stdin', request ->> 'input')
-                       when 'task' then request::text end as input,
-             case when kind in ('tool', 'task') then left(result::text, 4096) end as result,
+                       when 'task' then request::text
+                       when 'child' then request::text end as input,
+             case when kind in ('tool', 'task', 'signal', 'child') then left(result::text, 4096) end as result,
              (extract(epoch from attempt_started_at) * 1000000)::bigint as attempt_started_at,
              (extract(epoch from attempt_ended_at) * 1000000)::bigint as attempt_ended_at,
              (extract(epoch from ended_at) * 1000000)::bigint as ended_at
@@ -84,9 +92,14 @@ const TABLES: [(&str, &str); 7] = [
          from longhaul.request
          order by run_id, wake",
     ),
+    (
+        "signal",
+        "select run_id, name, wake, id, payload::text as payload from longhaul.signal order by run_id, wake",
+    ),
+    ("sale", "select run, item from storm_sale order by run, item"),
 ];
 
-/// Writes `run`, `step`, `attempt`, `event`, `request` and `worker` to `folder`, one JSON line a row, and in `taken`
+/// Writes `run`, `step`, `attempt`, `event`, `request`, `signal`, `sale` and `worker` to `folder`, one JSON line a row, and in `taken`
 /// when that was.
 pub(crate) async fn dump(database_url: &str, folder: &Path) -> anyhow::Result<()> {
     tokio::fs::create_dir_all(folder)

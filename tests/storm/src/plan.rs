@@ -6,7 +6,7 @@
 
 use crate::record::{Declared, Door, Front};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -17,6 +17,13 @@ const CALLING_TURNS: std::ops::RangeInclusive<usize> = 1..=4;
 const CALLS: std::ops::RangeInclusive<usize> = 1..=4;
 /// One run in so many is of the workflow.
 const WORKFLOWS_EVERY: u32 = 3;
+/// The numbers of children begin here: nobody asks for so many runs.
+const CHILDREN_FROM: u64 = 1 << 40;
+/// One child for each turn of its parent at most.
+const CHILDREN_MAX: u64 = 10;
+
+/// The name of all signals.
+pub(crate) const SIGNAL: &str = "go";
 
 /// What the model says on the last turn of every run.
 pub(crate) const ANSWER: &str = "All is done.";
@@ -27,6 +34,9 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) shapes: Vec<Shape>,
     pub(crate) workflows: Vec<WorkflowShape>,
+    /// Of runs that workflows start, which are short.
+    pub(crate) child_shapes: Vec<Shape>,
+    pub(crate) child_workflows: Vec<WorkflowShape>,
 }
 
 /// What decides in a run what comes next.
@@ -52,6 +62,23 @@ pub(crate) struct WorkflowTurn {
     pub(crate) calls: Vec<Call>,
     /// None, one that its worker waits for, or one that parks the run.
     pub(crate) nap_ms: u64,
+    /// What the turn ends with.
+    pub(crate) then: Option<Then>,
+}
+
+/// What a workflow does beside calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub(crate) enum Then {
+    /// For a signal.
+    Wait {
+        /// It goes on without one after so long.
+        millis: Option<u64>,
+    },
+    /// A run below its own, and its end.
+    Child,
+    /// A row in a table of the application's, in a transaction.
+    Sell,
 }
 
 /// What runs of the agent do.
@@ -116,8 +143,10 @@ pub(crate) enum Trouble {
 #[derive(Debug, Clone)]
 pub(crate) struct RunPlan {
     pub(crate) number: u64,
+    /// The run that starts it, where that is nobody from outside.
+    pub(crate) parent: Option<u64>,
     pub(crate) kind: Kind,
-    /// An index of [`Plan::shapes`], or of [`Plan::workflows`].
+    /// An index of [`Plan::shapes`], of [`Plan::workflows`], or of those of children.
     pub(crate) shape: usize,
     pub(crate) door: Door,
     pub(crate) meddling: Meddling,
@@ -145,11 +174,16 @@ impl Plan {
             seed,
             shapes,
             workflows,
+            child_shapes: (0..SHAPES).map(|number| child_shape(seed, number)).collect(),
+            child_workflows: (0..SHAPES).map(|number| child_workflow(seed, number)).collect(),
         }
     }
 
-    /// The run of this number, from 0.
+    /// The run of this number, from 0; or the child.
     pub(crate) fn run(&self, number: u64) -> RunPlan {
+        if let Some(parent) = parent_of(number) {
+            return self.child(parent, number);
+        }
         let mut random = random(self.seed, "run", number);
         let shape = random.usize(..self.shapes.len());
         let door = match random.u32(..20) {
@@ -174,6 +208,7 @@ impl Plan {
         };
         RunPlan {
             number,
+            parent: None,
             kind,
             shape,
             door,
@@ -181,14 +216,88 @@ impl Plan {
         }
     }
 
+    fn child(&self, parent: u64, number: u64) -> RunPlan {
+        let mut random = random(self.seed, "child", number);
+        RunPlan {
+            number,
+            parent: Some(parent),
+            kind: if random.bool() { Kind::Agent } else { Kind::Workflow },
+            shape: random.usize(..self.child_shapes.len()),
+            door: Door::Sql,
+            meddling: Meddling::None,
+        }
+    }
+
+    /// What a run of the agent does.
+    pub(crate) fn shape(&self, run: &RunPlan) -> &Shape {
+        match run.parent {
+            Some(_) => &self.child_shapes[run.shape],
+            None => &self.shapes[run.shape],
+        }
+    }
+
+    /// What a run of the workflow does.
+    pub(crate) fn workflow(&self, run: &RunPlan) -> &WorkflowShape {
+        match run.parent {
+            Some(_) => &self.child_workflows[run.shape],
+            None => &self.workflows[run.shape],
+        }
+    }
+
+    /// What the run does beside calls, by its turns from 1.
+    pub(crate) fn beside(&self, run: &RunPlan) -> Vec<(u64, Then)> {
+        let turns = match run.kind {
+            Kind::Workflow => self.workflow(run).turns.as_slice(),
+            Kind::Agent => &[],
+        };
+        let then = (1..).zip(turns);
+        then.filter_map(|(number, turn)| Some((number, turn.then?))).collect()
+    }
+
+    /// The numbers of the children that the run starts, when nothing stops it early.
+    pub(crate) fn children(&self, run: &RunPlan) -> Vec<u64> {
+        let beside = self.beside(run).into_iter();
+        let children = beside.filter(|(_, then)| *then == Then::Child);
+        children.map(|(turn, _)| child_number(run.number, turn)).collect()
+    }
+
+    /// How many signals the run is sent, one after the other: one for each wait, and in some runs one that nobody takes.
+    pub(crate) fn signals(&self, run: &RunPlan) -> u64 {
+        let is_wait = |(_, then): &(u64, Then)| matches!(then, Then::Wait { .. });
+        let waits = self.beside(run).iter().filter(|beside| is_wait(beside)).count() as u64;
+        let more = u64::from(self::random(self.seed, "signals", run.number).u32(..4) == 0);
+        if waits == 0 { 0 } else { waits + more }
+    }
+
+    /// The id of a signal, by the run and its place among the run's from 0.
+    pub(crate) fn signal_id(&self, run: u64, place: u64) -> String {
+        format!("storm-{}-{run}-{place}", self.seed)
+    }
+
+    /// The pause before each signal of a run.
+    pub(crate) fn signal_pause(&self, run: u64, place: u64) -> Duration {
+        Duration::from_millis(random(self.seed, "signal", run * CHILDREN_MAX + place).u64(0..1500))
+    }
+
     /// The run's input, a JSON text.
     pub(crate) fn input(&self, run: &RunPlan) -> String {
+        self.input_of(run).to_string()
+    }
+
+    fn input_of(&self, run: &RunPlan) -> Value {
         let number = run.number.to_string();
-        let input = match run.kind {
-            Kind::Agent => json!({"run": number, "shape": self.shapes[run.shape].name}),
-            Kind::Workflow => json!({"run": number, "turns": self.workflows[run.shape].turns}),
-        };
-        input.to_string()
+        match run.kind {
+            Kind::Agent => json!({"run": number, "shape": self.shape(run).name}),
+            Kind::Workflow => {
+                let children = self.children(run).into_iter().map(|child| self.run(child));
+                let children = children.map(|child| json!({"kind": child.kind, "input": self.input_of(&child)}));
+                json!({
+                    "run": number,
+                    "turns": self.workflow(run).turns,
+                    "children": children.collect::<Vec<_>>(),
+                })
+            }
+        }
     }
 
     /// The run's idempotency key.
@@ -219,13 +328,26 @@ impl Plan {
     /// Each call with its turn from 1 and its place in the turn from 0.
     fn calls(&self, run: &RunPlan) -> Vec<(usize, usize, Call)> {
         let turns: Vec<&Vec<Call>> = match run.kind {
-            Kind::Agent => self.shapes[run.shape].turns.iter().map(|turn| &turn.calls).collect(),
-            Kind::Workflow => self.workflows[run.shape].turns.iter().map(|turn| &turn.calls).collect(),
+            Kind::Agent => self.shape(run).turns.iter().map(|turn| &turn.calls).collect(),
+            Kind::Workflow => self.workflow(run).turns.iter().map(|turn| &turn.calls).collect(),
         };
         (1..)
             .zip(turns)
             .flat_map(|(turn, calls)| calls.iter().enumerate().map(move |(index, call)| (turn, index, *call)))
             .collect()
+    }
+}
+
+/// The number of the child that a run starts in this turn.
+pub(crate) const fn child_number(parent: u64, turn: u64) -> u64 {
+    CHILDREN_FROM + parent * CHILDREN_MAX + turn
+}
+
+/// The number of the run that starts this one.
+pub(crate) const fn parent_of(number: u64) -> Option<u64> {
+    match number.checked_sub(CHILDREN_FROM) {
+        Some(child) => Some(child / CHILDREN_MAX),
+        None => None,
     }
 }
 
@@ -256,8 +378,53 @@ fn shape(seed: u64, number: u64) -> Shape {
 fn workflow(seed: u64, number: u64) -> WorkflowShape {
     let mut random = random(seed, "workflow", number);
     let turns = random.usize(CALLING_TURNS);
-    WorkflowShape {
-        turns: (0..turns).map(|_| workflow_turn(&mut random)).collect(),
+    let mut turns: Vec<WorkflowTurn> = (0..turns).map(|_| workflow_turn(&mut random)).collect();
+    // A number stream of its own: calls and naps are older.
+    let mut random = self::random(seed, "then", number);
+    for turn in &mut turns {
+        turn.then = then(&mut random);
+    }
+    WorkflowShape { turns }
+}
+
+fn then(random: &mut fastrand::Rng) -> Option<Then> {
+    match random.u32(..8) {
+        0 => Some(Then::Wait { millis: None }),
+        1 => Some(Then::Wait {
+            // Before a signal, after it, and about when it comes; more than two seconds park the run either way.
+            millis: Some(random.u64(200..3500)),
+        }),
+        2 => Some(Then::Child),
+        3 | 4 => Some(Then::Sell),
+        _ => None,
+    }
+}
+
+/// A turn with a call or two, none of which may leave a doubt that only a person ends.
+fn child_shape(seed: u64, number: u64) -> Shape {
+    let mut random = random(seed, "child shape", number);
+    let mut turn = turn(&mut random);
+    soften(&mut turn.calls);
+    Shape {
+        name: format!("child-{number:02}"),
+        turns: vec![turn],
+        last_trouble: trouble(&mut random),
+    }
+}
+
+fn child_workflow(seed: u64, number: u64) -> WorkflowShape {
+    let mut random = random(seed, "child workflow", number);
+    let mut turn = workflow_turn(&mut random);
+    soften(&mut turn.calls);
+    WorkflowShape { turns: vec![turn] }
+}
+
+fn soften(calls: &mut Vec<Call>) {
+    calls.truncate(2);
+    for call in calls {
+        if call.declared == Declared::AtMostOnce {
+            call.declared = Declared::Idempotent;
+        }
     }
 }
 
@@ -280,6 +447,7 @@ fn workflow_turn(random: &mut fastrand::Rng) -> WorkflowTurn {
             2 => 2500,
             _ => 0,
         },
+        then: None,
     }
 }
 

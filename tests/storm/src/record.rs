@@ -157,6 +157,9 @@ pub(crate) struct DriverRecord {
     /// The number of the run in the plan.
     pub(crate) run: u64,
     pub(crate) door: Door,
+    /// The place of a signal among those of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signal: Option<u64>,
     pub(crate) outcome: Outcome,
 }
 
@@ -167,6 +170,7 @@ pub(crate) enum Asked {
     Cancel,
     Pause,
     Resume,
+    Signal,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -78,11 +78,12 @@ async fn step(ctx: Context, (ledger, call): (String, Call)) -> Result<(), StepFa
     ctx.step(&call.name, noted, note).effect(effect).await
 }
 
-/// Appends the line in one write, so that none is torn by a kill.
+/// Appends the line in one write. A kill may cut it short where it crosses a page: with a line's end before it, too, what
+/// was cut spoils no other.
 pub(crate) async fn note(call: StepCall, noted: Noted) -> Result<(), FunctionError> {
     let appended = || -> std::io::Result<()> {
         let mut file = std::fs::File::options().create(true).append(true).open(&noted.ledger)?;
-        file.write_all(format!("{}\n", call.key).as_bytes())
+        file.write_all(format!("\n{}\n", call.key).as_bytes())
     };
     appended().map_err(|error| FunctionError::permanent(error.to_string()))?;
     #[expect(clippy::panic, reason = "a step that panics is what the test wants to see")]

@@ -6,7 +6,8 @@ use serde_json::json;
 
 /// One rule for each shape and turn, behind one for what befalls the first calls of it.
 pub(super) fn of(plan: &Plan) -> Script {
-    plan.shapes.iter().fold(Script::new(), with_shape)
+    let shapes = plan.shapes.iter().chain(&plan.child_shapes);
+    shapes.fold(Script::new(), with_shape)
 }
 
 fn with_shape(script: Script, shape: &Shape) -> Script {

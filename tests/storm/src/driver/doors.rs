@@ -3,7 +3,7 @@
 //! What comes back is one of three things: done, refused for good, or nobody knows. Start at [`Doors::ask`].
 
 use super::Options;
-use crate::plan::Kind;
+use crate::plan::{Kind, SIGNAL};
 use crate::record::{Asked, Door, Outcome};
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -40,6 +40,12 @@ pub(super) enum Request {
     Cancel(String),
     Pause(String),
     Resume(String),
+    Signal {
+        run: String,
+        id: String,
+        /// Among those of the run, from 0; its payload.
+        place: u64,
+    },
 }
 
 impl Request {
@@ -49,6 +55,7 @@ impl Request {
             Self::Cancel(_) => Asked::Cancel,
             Self::Pause(_) => Asked::Pause,
             Self::Resume(_) => Asked::Resume,
+            Self::Signal { .. } => Asked::Signal,
         }
     }
 
@@ -56,7 +63,14 @@ impl Request {
     const fn run(&self) -> Option<&String> {
         match self {
             Self::Start { .. } => None,
-            Self::Cancel(run) | Self::Pause(run) | Self::Resume(run) => Some(run),
+            Self::Cancel(run) | Self::Pause(run) | Self::Resume(run) | Self::Signal { run, .. } => Some(run),
+        }
+    }
+
+    pub(super) const fn place(&self) -> Option<u64> {
+        match self {
+            Self::Signal { place, .. } => Some(*place),
+            Self::Start { .. } | Self::Cancel(_) | Self::Pause(_) | Self::Resume(_) => None,
         }
     }
 }
@@ -116,6 +130,10 @@ impl Doors {
             Request::Cancel(run) => steer("cancel", run),
             Request::Pause(run) => steer("pause", run),
             Request::Resume(run) => steer("resume", run),
+            Request::Signal { run, id, place } => steer("signals", run)
+                .header("Idempotency-Key", id)
+                .header("Content-Type", "application/json")
+                .body(format!(r#"{{"name":"{SIGNAL}","payload":{place},"sender":"{ACTOR}"}}"#)),
         };
         let answered = async {
             let response = wanted.send().await?;
@@ -123,7 +141,7 @@ impl Doors {
             Ok((status, response.text().await?))
         };
         match answered.await {
-            Ok((status, body)) => of_response(status, &body),
+            Ok((status, body)) => of_response(request, status, &body),
             Err(error) => Outcome::Indeterminate(without_addresses(&error)),
         }
     }
@@ -146,6 +164,9 @@ impl Doors {
             Request::Cancel(run) => command.args(["cancel", run, "--by", ACTOR]),
             Request::Pause(run) => command.args(["pause", run, "--by", ACTOR]),
             Request::Resume(run) => command.args(["resume", run, "--by", ACTOR]),
+            Request::Signal { run, id, place } => {
+                command.args(["signal", run, SIGNAL, &place.to_string(), "--id", id, "--by", ACTOR])
+            }
         };
         command
             .args(["--json", "--database-url", &self.database_url])
@@ -186,6 +207,14 @@ impl Doors {
                 "select $1::text from longhaul.resume_run(run_id => $1::text::uuid, actor => $2)",
                 run,
             ),
+            Request::Signal { run, id, place } => steer(
+                "select $1::text from longhaul.send_signal(
+                     run_id => $1::text::uuid, sender => $2, name => $3, signal_id => $4, payload => $5::text::json)",
+                run,
+            )
+            .bind(SIGNAL)
+            .bind(id)
+            .bind(place.to_string()),
         };
         match tokio::time::timeout(ANSWER_WITHIN, asked.fetch_one(&self.database)).await {
             Ok(Ok(run)) => Outcome::Acknowledged(run),
@@ -204,10 +233,15 @@ const fn named(kind: Kind) -> &'static str {
 }
 
 /// What an answer of the API means.
-pub(super) fn of_response(status: u16, body: &str) -> Outcome {
+pub(super) fn of_response(request: &Request, status: u16, body: &str) -> Outcome {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     let code = body["code"].as_str().unwrap_or("no code");
-    match (status, body["id"].as_str()) {
+    let run = match request {
+        // The answer's id is the signal's own.
+        Request::Signal { run, id, .. } => (body["id"] == **id).then_some(run.as_str()),
+        Request::Start { .. } | Request::Cancel(_) | Request::Pause(_) | Request::Resume(_) => body["id"].as_str(),
+    };
+    match (status, run) {
         (200..300, Some(run)) => Outcome::Acknowledged(run.to_owned()),
         (408 | 429, _) => Outcome::Indeterminate(format!("{status} {code}")),
         (400..500, _) => Outcome::Refused(code.to_owned()),

@@ -24,17 +24,41 @@ fn ended(code: i32, stdout: &str, stderr: &str) -> Output {
 #[test]
 fn a_good_answer_counts_only_with_the_runs_id() {
     let run = r#"{"id":"a-run","created":true}"#;
-    assert_eq!(of_response(201, run), Outcome::Acknowledged("a-run".to_owned()));
-    assert_eq!(of_response(200, run), Outcome::Acknowledged("a-run".to_owned()));
-    assert!(matches!(of_response(201, r#"{"id":"a-"#), Outcome::Indeterminate(_)));
+    assert_eq!(
+        of_response(&start(), 201, run),
+        Outcome::Acknowledged("a-run".to_owned())
+    );
+    assert_eq!(
+        of_response(&start(), 200, run),
+        Outcome::Acknowledged("a-run".to_owned())
+    );
+    assert!(matches!(
+        of_response(&start(), 201, r#"{"id":"a-"#),
+        Outcome::Indeterminate(_)
+    ));
+}
+
+#[test]
+fn a_signals_answer_counts_only_with_its_own_id() {
+    let signal = Request::Signal {
+        run: "a-run".to_owned(),
+        id: "a-signal".to_owned(),
+        place: 0,
+    };
+    let told = |id| of_response(&signal, 201, &format!(r#"{{"id":"{id}","created":true}}"#));
+    assert_eq!(told("a-signal"), Outcome::Acknowledged("a-run".to_owned()));
+    assert!(matches!(told("another"), Outcome::Indeterminate(_)));
 }
 
 #[test]
 fn only_a_refusal_is_final() {
     let problem = r#"{"code":"run_has_ended"}"#;
-    assert_eq!(of_response(409, problem), Outcome::Refused("run_has_ended".to_owned()));
-    assert!(matches!(of_response(503, problem), Outcome::Indeterminate(_)));
-    assert!(matches!(of_response(408, problem), Outcome::Indeterminate(_)));
+    assert_eq!(
+        of_response(&start(), 409, problem),
+        Outcome::Refused("run_has_ended".to_owned())
+    );
+    assert!(matches!(of_response(&start(), 503, problem), Outcome::Indeterminate(_)));
+    assert!(matches!(of_response(&start(), 408, problem), Outcome::Indeterminate(_)));
 }
 
 #[test]

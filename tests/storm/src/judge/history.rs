@@ -3,7 +3,7 @@
 //! Reads and joins, and never judges: a record that belongs to nothing is kept, for a law to find. Start at
 //! [`History::read`].
 
-use super::row::{Attempt, Event, Request, RequestKind, Run, Step, StepKind, Taken, Worker};
+use super::row::{Attempt, Event, Request, RequestKind, Run, RunState, Sale, Signal, Step, StepKind, Taken, Worker};
 use super::span::Span;
 use crate::plan::{Call, Plan};
 use crate::record::{Declared, Deed, DriverRecord, Front, LedgerRecord, Micros, NemesisRecord, read};
@@ -26,6 +26,8 @@ pub(super) struct Records {
     pub(super) attempts: Vec<Attempt>,
     pub(super) events: Vec<Event>,
     pub(super) requests: Vec<Request>,
+    pub(super) signals: Vec<Signal>,
+    pub(super) sales: Vec<Sale>,
     pub(super) workers: Vec<Worker>,
     pub(super) taken: Taken,
     pub(super) late_results: usize,
@@ -45,6 +47,8 @@ impl Records {
             attempts: read(&dump("attempt"))?,
             events: read(&dump("event"))?,
             requests: read(&dump("request"))?,
+            signals: read(&dump("signal"))?,
+            sales: read(&dump("sale"))?,
             workers: read(&dump("worker"))?,
             taken: taken.context("nothing says when the dump was taken")?,
             late_results: late_results(&folder.join("logs"))?,
@@ -79,6 +83,8 @@ pub(super) struct History {
     pub(super) workers: HashMap<Uuid, String>,
     pub(super) driver: Vec<DriverRecord>,
     pub(super) nemesis: Vec<NemesisRecord>,
+    /// What transactions wrote.
+    pub(super) sales: Vec<Sale>,
     /// What workers offered for runs that were no longer theirs, and that was refused.
     pub(super) late_results: usize,
     /// When the database was away.
@@ -96,6 +102,8 @@ pub(super) struct RunHistory {
     /// All of them, those in the steps' own rows too, by step and number.
     pub(super) attempts: Vec<Attempt>,
     pub(super) requests: Vec<Request>,
+    /// In the order in which they came.
+    pub(super) signals: Vec<Signal>,
 }
 
 impl RunHistory {
@@ -126,6 +134,11 @@ impl RunHistory {
             .rposition(|event| event.is_result() || resumed(event));
         let since = fresh.map_or(self.events.as_slice(), |fresh| &self.events[fresh..]);
         since.iter().filter(|event| event.is_crash()).count()
+    }
+
+    /// Whether it waits for a person, and nothing else will make it go on.
+    pub(super) fn waits_for_a_person(&self) -> bool {
+        self.row.state == RunState::Waiting && self.row.waiting_for.as_deref() == Some("approval")
     }
 
     /// When somebody had paused it.
@@ -225,6 +238,7 @@ impl History {
                 records.attempts.into_iter().map(Row::Attempt).collect(),
                 records.events.into_iter().map(Row::Event).collect(),
                 records.requests.into_iter().map(Row::Request).collect(),
+                records.signals.into_iter().map(Row::Signal).collect(),
             ],
         );
         let steps = runs.values().flat_map(|run| &run.steps);
@@ -245,6 +259,7 @@ impl History {
                 .collect(),
             driver: records.driver,
             nemesis: records.nemesis,
+            sales: records.sales,
             late_results: records.late_results,
             downtime,
         }
@@ -268,6 +283,11 @@ impl History {
         };
         let from = at(Deed::WorkerStarted).unwrap_or(self.began);
         Span::new(from, at(Deed::Quiet).unwrap_or(self.ended))
+    }
+
+    /// The runs that it started.
+    pub(super) fn children(&self, run: Uuid) -> impl Iterator<Item = &RunHistory> {
+        self.runs.values().filter(move |child| child.row.parent_id == Some(run))
     }
 
     /// The step that stands for an effect: the one that no other took the place of. Nothing if there are none or several.
@@ -317,6 +337,7 @@ enum Row {
     Attempt(Attempt),
     Event(Event),
     Request(Request),
+    Signal(Signal),
 }
 
 impl Row {
@@ -326,12 +347,13 @@ impl Row {
             Self::Attempt(row) => row.run_id,
             Self::Event(row) => row.run_id,
             Self::Request(row) => row.run_id,
+            Self::Signal(row) => row.run_id,
         }
     }
 }
 
 /// Puts each row to its run, in order. The rows that have none are counted.
-fn file(runs: Vec<Run>, rows: [Vec<Row>; 4]) -> (BTreeMap<Uuid, RunHistory>, BTreeMap<Uuid, usize>) {
+fn file(runs: Vec<Run>, rows: [Vec<Row>; 5]) -> (BTreeMap<Uuid, RunHistory>, BTreeMap<Uuid, usize>) {
     let mut filed: BTreeMap<Uuid, RunHistory> = runs.into_iter().map(|run| (run.id, RunHistory::of(run))).collect();
     let mut strays = BTreeMap::new();
     for row in rows.into_iter().flatten() {
@@ -346,6 +368,7 @@ fn file(runs: Vec<Run>, rows: [Vec<Row>; 4]) -> (BTreeMap<Uuid, RunHistory>, BTr
         run.steps.sort_by_key(|step| step.seq);
         run.attempts.sort_by_key(|attempt| (attempt.step_seq, attempt.attempt));
         run.requests.sort_by_key(|request| request.wake);
+        run.signals.sort_by_key(|signal| signal.wake);
     }
     (filed, strays)
 }
@@ -359,6 +382,7 @@ impl RunHistory {
             steps: Vec::new(),
             attempts: Vec::new(),
             requests: Vec::new(),
+            signals: Vec::new(),
         }
     }
 
@@ -367,7 +391,7 @@ impl RunHistory {
         let tasks: HashSet<i32> = self
             .steps
             .iter()
-            .filter(|step| step.kind == StepKind::Task)
+            .filter(|step| step.kind == StepKind::Task || step.begins_unrecorded())
             .map(|step| step.seq)
             .collect();
         let events = self.events.iter_mut();
@@ -385,6 +409,7 @@ impl RunHistory {
             Row::Attempt(attempt) => self.attempts.push(attempt),
             Row::Event(event) => self.events.push(event),
             Row::Request(request) => self.requests.push(request),
+            Row::Signal(signal) => self.signals.push(signal),
         }
     }
 }

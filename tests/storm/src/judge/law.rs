@@ -1,6 +1,7 @@
 //! The laws. Each is a function of the history that says where it was broken, and stands under a short name.
 
 mod asked;
+mod children;
 mod content;
 mod effects;
 mod fence;
@@ -8,7 +9,9 @@ mod given_up;
 mod intent;
 mod journal;
 pub(super) mod pick_up;
+mod sales;
 mod sender;
+mod signals;
 pub(super) mod stall;
 pub(super) mod windows;
 
@@ -67,7 +70,7 @@ impl Finding {
 }
 
 /// All of them, in the order in which they are told.
-pub(super) static LAWS: [Law; 19] = [
+pub(super) static LAWS: [Law; 22] = [
     Law {
         name: "acknowledged",
         says: "what was acknowledged is there, once, and nothing is there that nobody asked for",
@@ -122,6 +125,21 @@ pub(super) static LAWS: [Law; 19] = [
         name: "intent",
         says: "each call was recorded before it was made, or may be repeated under a key that follows from the plan",
         broken: intent::intent,
+    },
+    Law {
+        name: "signals",
+        says: "an acknowledged signal is there once, waits take signals in their order, and pass none over that had come",
+        broken: signals::signals,
+    },
+    Law {
+        name: "children",
+        says: "a child is started once, its parent learns of its end, and it does not outlive its parent",
+        broken: children::children,
+    },
+    Law {
+        name: "transactions",
+        says: "what a transaction wrote is there as often as its step succeeded",
+        broken: sales::sales,
     },
     Law {
         name: "dense",

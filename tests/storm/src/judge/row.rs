@@ -47,6 +47,10 @@ pub(super) struct Run {
     pub(super) paused_at: Option<Micros>,
     pub(super) cancel_requested_at: Option<Micros>,
     pub(super) ended_at: Option<Micros>,
+    /// The run that started it.
+    pub(super) parent_id: Option<Uuid>,
+    /// What becomes of it then: `cancel` or `abandon`.
+    pub(super) on_parent_end: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,6 +86,14 @@ pub(super) enum StepKind {
     Task,
     /// A workflow's sleep.
     Timer,
+    /// A workflow's wait for one.
+    Signal,
+    /// Of a child.
+    Start,
+    /// A wait for a child's end.
+    Join,
+    /// A workflow's, whose writes are committed with its result.
+    Transaction,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -103,6 +115,16 @@ pub(super) struct Step {
     /// What came of a tool or a task: a JSON text, or as much of it as was dumped.
     pub(super) result: Option<String>,
     pub(super) attempt_started_at: Option<Micros>,
+    /// When the transaction began that recorded its end.
+    pub(super) ended_at: Option<Micros>,
+}
+
+/// What a wait took.
+#[derive(Debug, Deserialize)]
+pub(super) struct Took {
+    pub(super) wake: i64,
+    pub(super) id: String,
+    pub(super) payload: serde_json::Value,
 }
 
 impl Step {
@@ -113,7 +135,41 @@ impl Step {
 
     /// Whether its first attempt leaves a trace only when it is over: a workflow's step that may be repeated.
     pub(super) fn begins_unrecorded(&self) -> bool {
-        self.kind == StepKind::Task && self.effect != Declared::AtMostOnce
+        match self.kind {
+            StepKind::Task => self.effect != Declared::AtMostOnce,
+            StepKind::Start | StepKind::Transaction => true,
+            StepKind::Model | StepKind::Tool | StepKind::Timer | StepKind::Signal | StepKind::Join => false,
+        }
+    }
+
+    /// Whether nothing leaves the process with it, and it needs no leave.
+    pub(super) const fn is_wait(&self) -> bool {
+        matches!(self.kind, StepKind::Signal | StepKind::Join)
+    }
+
+    /// The signal that a wait took; nothing where its time was over.
+    pub(super) fn took(&self) -> Option<Took> {
+        serde_json::from_str(self.result.as_deref()?).ok()
+    }
+
+    /// The child that it started, or waits for.
+    pub(super) fn child(&self) -> Option<Uuid> {
+        #[derive(Deserialize)]
+        struct Child {
+            run_id: Uuid,
+        }
+        let told = match self.kind {
+            StepKind::Start => &self.result,
+            StepKind::Join => &self.input,
+            StepKind::Model
+            | StepKind::Tool
+            | StepKind::Task
+            | StepKind::Timer
+            | StepKind::Signal
+            | StepKind::Transaction => return None,
+        };
+        let child: Child = serde_json::from_str(told.as_deref()?).ok()?;
+        Some(child.run_id)
     }
 
     /// The effect that a call asks for.
@@ -277,4 +333,24 @@ pub(super) struct Request {
     pub(super) wake: i64,
     pub(super) kind: RequestKind,
     pub(super) at: Micros,
+}
+
+/// What somebody told a run.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Signal {
+    pub(super) run_id: Uuid,
+    pub(super) name: String,
+    /// Orders the signals of a run.
+    pub(super) wake: i64,
+    pub(super) id: String,
+    /// A JSON text.
+    pub(super) payload: String,
+}
+
+/// A row that a transaction of a workflow wrote.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Sale {
+    /// The number of the run in the plan.
+    pub(super) run: String,
+    pub(super) item: String,
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod asked;
+mod beside;
 mod content;
 mod dumped;
 mod effects;

@@ -4,6 +4,7 @@ use super::{Finding, seconds};
 use crate::judge::history::{History, RunHistory};
 use crate::judge::name;
 use crate::judge::row::{Request, RequestKind, RunState, StepState};
+use crate::plan::parent_of;
 use crate::record::{Asked, Declared, DriverRecord, Micros, Outcome};
 use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
@@ -36,6 +37,10 @@ pub(super) fn acknowledged(history: &History) -> Vec<Finding> {
             );
             continue;
         };
+        // Children are for another law.
+        if parent_of(*number).is_some() {
+            continue;
+        }
         if let [_, more @ ..] = ids.as_slice() {
             let again =
                 |id: &Uuid| Finding::new(format!("run {number} of the plan was made {} times", ids.len())).run(*id);
@@ -103,7 +108,8 @@ fn broken_words(history: &History, number: u64, records: &[&DriverRecord]) -> Ve
 /// Whether what was acknowledged stands in the table of requests, where it has to.
 fn leaves_a_row(run: &RunHistory, record: &DriverRecord) -> bool {
     let kind = match record.asked {
-        Asked::Start => return true,
+        // A signal's row is for another law.
+        Asked::Start | Asked::Signal => return true,
         Asked::Cancel => RequestKind::Cancel,
         Asked::Pause => RequestKind::Pause,
         Asked::Resume => RequestKind::Resume,
@@ -136,7 +142,7 @@ fn refusals(history: &History, records: &[&DriverRecord]) -> Vec<Finding> {
             Asked::Start => {
                 started.then(|| format!("a start was refused ({code}), and not each time it was asked for"))?
             }
-            Asked::Cancel | Asked::Pause | Asked::Resume => {
+            Asked::Cancel | Asked::Pause | Asked::Resume | Asked::Signal => {
                 let asked_before = |other: &&DriverRecord| other.at < record.at && other.asked == record.asked;
                 let asked_before = records.iter().any(asked_before);
                 let run = run.filter(|run| !may_refuse(run, record, asked_before))?;
@@ -164,8 +170,10 @@ pub(super) fn ended(history: &History) -> Vec<Finding> {
     let cancels = history.driver.iter().filter(|record| record.asked == Asked::Cancel);
     let cancelled: HashSet<u64> = cancels.map(|record| record.run).collect();
     let broken = |run: &RunHistory| {
+        let parent = run.row.parent_id.and_then(|id| history.runs.get(&id));
+        let with_parent = parent.is_some_and(|parent| parent.row.cancel_requested_at.is_some());
         let asked = run.number.is_some_and(|number| cancelled.contains(&number));
-        let what = unfinished(run, asked)?;
+        let what = unfinished(history, run, asked || with_parent)?;
         let finding = Finding::new(what).run(run.row.id);
         let last = run.row.ended_at.or_else(|| run.events.last().map(|event| event.at));
         Some(last.into_iter().fold(finding, Finding::at))
@@ -174,7 +182,7 @@ pub(super) fn ended(history: &History) -> Vec<Finding> {
 }
 
 /// Why this is no end.
-fn unfinished(run: &RunHistory, cancel_asked: bool) -> Option<String> {
+fn unfinished(history: &History, run: &RunHistory, cancel_asked: bool) -> Option<String> {
     let row = &run.row;
     if row.paused_at.is_some() {
         return Some(format!("still paused, {}", state(row.state)));
@@ -194,6 +202,13 @@ fn unfinished(run: &RunHistory, cancel_asked: bool) -> Option<String> {
             Some(format!("failed: {error}"))
         }
         RunState::Queued | RunState::Running => Some(format!("still {}", state(row.state))),
+        // It goes on once somebody has looked at the child.
+        RunState::Waiting
+            if row.waiting_for.as_deref() == Some("child")
+                && history.children(row.id).any(RunHistory::waits_for_a_person) =>
+        {
+            None
+        }
         RunState::Waiting => ungrounded(run),
     }
 }

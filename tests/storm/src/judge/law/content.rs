@@ -2,10 +2,10 @@
 
 use super::Finding;
 use crate::judge::history::{History, RunHistory};
-use crate::judge::row::{RunState, Step, StepState};
+use crate::judge::row::{RunState, Step, StepKind, StepState};
 use crate::plan::{ANSWER, Kind};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What the ledger answers on all fronts.
 #[derive(Deserialize)]
@@ -78,12 +78,24 @@ fn is_no_answer(history: &History, run: &RunHistory) -> Option<String> {
         kind if kind != planned => None,
         Kind::Agent => (result["answer"] != ANSWER).then(|| format!("its answer should be {ANSWER:?}")),
         Kind::Workflow => {
-            let done = run
-                .steps
-                .iter()
-                .filter(|step| step.is_call() && step.state == StepState::Succeeded)
-                .count();
-            (result != done).then(|| format!("its result should be {done}, the steps that succeeded"))
+            let told = told(run);
+            (result != told).then(|| format!("its result should be {told}, what came of its steps"))
         }
     }
+}
+
+/// What a workflow tells of its steps.
+fn told(run: &RunHistory) -> Value {
+    let over = |kind: StepKind| {
+        let steps = run.steps.iter().filter(move |step| step.kind == kind);
+        steps.filter(|step| matches!(step.state, StepState::Succeeded | StepState::Failed))
+    };
+    let succeeded = |step: &&Step| step.state == StepState::Succeeded;
+    let heard = over(StepKind::Signal).map(|step| step.took().map(|took| took.payload));
+    json!({
+        "done": run.steps.iter().filter(|step| step.is_call()).filter(succeeded).count(),
+        "heard": heard.collect::<Vec<_>>(),
+        "joined": over(StepKind::Join).filter(succeeded).count(),
+        "sold": over(StepKind::Transaction).filter(succeeded).count(),
+    })
 }

@@ -82,7 +82,7 @@ fn late_attempts(history: &History, run: &RunHistory) -> impl Iterator<Item = Fi
     run.attempts.iter().filter_map(move |attempt| {
         // Of an attempt that was recorded when it was over, nobody knows when it was begun.
         let step = run.step(attempt.step_seq);
-        let recorded_late = attempt.attempt == 1 && step.is_some_and(Step::begins_unrecorded);
+        let recorded_late = attempt.attempt == 1 && step.is_some_and(|step| step.begins_unrecorded() || step.is_wait());
         let limit = end.into_iter().chain(cancel.filter(|_| !recorded_late)).min();
         let (limit, of) = limit.filter(|(limit, _)| attempt.started_at > *limit)?;
         let what = format!(
@@ -156,8 +156,17 @@ fn misnumbered(run: &RunHistory, step: &Step) -> Option<String> {
     // A sleep is begun once, and what begins unrecorded tells of its first attempt by what came of it.
     let told = match step.kind {
         StepKind::Timer if told == [0] => vec![1],
-        StepKind::Task if step.begins_unrecorded() => [1].into_iter().chain(told).collect(),
-        StepKind::Task | StepKind::Timer | StepKind::Tool | StepKind::Model => told,
+        // One whose wait was over at once has no more than its end.
+        StepKind::Signal | StepKind::Join if told.is_empty() || told == [0] => vec![1],
+        _ if step.begins_unrecorded() => [1].into_iter().chain(told).collect(),
+        StepKind::Task
+        | StepKind::Timer
+        | StepKind::Tool
+        | StepKind::Model
+        | StepKind::Signal
+        | StepKind::Start
+        | StepKind::Join
+        | StepKind::Transaction => told,
     };
     if step.attempt > step.attempts_max {
         return Some(format!("attempt {} of {}", step.attempt, step.attempts_max));

@@ -3,11 +3,12 @@
 use super::good::SEED;
 use crate::dump::dump;
 use crate::judge::history::History;
-use crate::judge::row::{EventKind, RunState};
+use crate::judge::row::{EventKind, RunState, StepKind};
 use crate::plan::Kind;
 use launcher::{Durability, Server, ServerOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::Path;
+use uuid::Uuid;
 
 /// A run with a bit of everything that a dump holds.
 const CONTENT: &str = r#"
@@ -44,6 +45,22 @@ const CONTENT: &str = r#"
     select step.run_id, step.seq, 1, step.worker_id, 1, now() from longhaul.step;
     insert into longhaul.event (run_id, seq, kind, fence, data)
     select run.id, 2, 'run.parked', 1, '{"for":"timer","until":"2026-01-01T00:00:00.000001+00:00"}' from longhaul.run;
+    insert into longhaul.signal (run_id, name, wake, id, sender, payload)
+    select run.id, 'go', 7, 'a-signal', 'storm', '{"k": 1}' from longhaul.run;
+    create table storm_sale (run text not null, item text not null);
+    insert into storm_sale values ('17', 't1');
+    insert into longhaul.step (
+        run_id, seq, identity, kind, name, state, effect, key, attempt, attempts_max, maybe_applied,
+        worker_id, fence, created_at, budget_from, attempt_started_at, ended_at, request_digest, request, result)
+    select
+        run.id, place.seq, place.seq::text, place.kind, place.kind, 'succeeded', place.effect, 'key', 1, 1, false,
+        '00000000-0000-0000-0000-0000000000a1', 1, now(), now(), now(), now(), '', place.request, place.result
+    from longhaul.run
+    cross join (values
+        (6, 'signal', 'read_only', null::json, '{"wake":7,"id":"a-signal","sender":"storm","payload":{"k": 1}}'::json),
+        (7, 'child', 'transactional', '{"kind":"storm"}', '{"run_id":"00000000-0000-0000-0000-0000000000c1"}'),
+        (8, 'child', 'read_only', '{"run_id":"00000000-0000-0000-0000-0000000000c1"}', '2'),
+        (9, 'task', 'transactional', '"t1"', 'null')) as place (seq, kind, effect, request, result);
     insert into longhaul.request (run_id, wake, kind, actor) select run.id, 1, 'pause', 'somebody' from longhaul.run;
 "#;
 
@@ -97,9 +114,23 @@ async fn a_dump_holds_what_the_judge_reads() {
     assert_eq!((run.number, run.row.state), (Some(17), RunState::Queued));
     let asked: Vec<_> = run.steps.iter().map(|step| step.asks_for()).collect();
     let named = |call: usize| Some(format!("r17-t1-c{call}"));
-    assert_eq!(asked, [named(0), named(1), named(2), None, named(4)]);
+    assert_eq!(asked[..5], [named(0), named(1), named(2), None, named(4)]);
+    let kinds: Vec<StepKind> = run.steps[5..].iter().map(|step| step.kind).collect();
+    let expected = [StepKind::Signal, StepKind::Start, StepKind::Join, StepKind::Transaction];
+    assert_eq!(kinds, expected);
+    let took = run.steps[5].took().unwrap();
+    let signal = &run.signals[0];
+    assert_eq!((took.wake, &took.id), (signal.wake, &signal.id));
+    assert_eq!(took.payload.to_string(), r#"{"k":1}"#);
+    let child = Some(Uuid::from_u128(0xc1));
+    assert_eq!((run.steps[6].child(), run.steps[7].child()), (child, child));
+    assert_eq!(run.steps[8].input.as_deref(), Some(r#""t1""#));
+    assert_eq!(
+        (history.sales[0].run.as_str(), history.sales[0].item.as_str()),
+        ("17", "t1")
+    );
     assert_eq!(run.row.kind, Kind::Agent);
-    assert_eq!(run.attempts.len(), 10, "those in the steps' own rows too");
+    assert_eq!(run.attempts.len(), 14, "those in the steps' own rows too");
     assert_eq!(run.requests.len(), 1);
     assert_eq!(run.steps[4].result.as_deref(), Some(r#""done""#));
     let parked = run.events.iter().find(|event| event.kind == EventKind::Parked).unwrap();

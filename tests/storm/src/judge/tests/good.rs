@@ -7,9 +7,12 @@ use crate::judge::history::Records;
 use crate::judge::row::{
     Attempt, Event, EventKind, Request, RequestKind, Run, RunState, Step, StepKind, StepState, Taken, Worker,
 };
-use crate::plan::{ANSWER, Call, Kind, Plan};
+use crate::plan::{ANSWER, Call, Kind, Plan, Then};
 use crate::record::{Asked, Declared, Deed, Door, DriverRecord, Front, LedgerRecord, Micros, NemesisRecord, Outcome};
+use std::collections::BTreeSet;
 use uuid::Uuid;
+
+mod beside;
 
 pub(super) const SEED: u64 = 7;
 /// A second.
@@ -37,6 +40,8 @@ pub(super) struct Good {
     pub(super) now: Micros,
     /// The run whose `at_most_once` call was applied, and the reply was lost.
     pub(super) doubtful: u64,
+    /// A run that waits for signals more than once.
+    pub(super) patient: u64,
     plan: Plan,
 }
 
@@ -69,19 +74,30 @@ impl Good {
                 attempts: Vec::new(),
                 events: Vec::new(),
                 requests: Vec::new(),
+                signals: Vec::new(),
+                sales: Vec::new(),
                 workers: vec![worker(VICTIM), worker(SURVIVOR)],
                 taken: Taken { at: 0 },
                 late_results: 0,
             },
             now: BEGAN,
             doubtful: 0,
+            patient: 0,
             plan: Plan::of(SEED),
         };
         good.did(Deed::WorkerStarted, Some(VICTIM.1));
         good.did(Deed::WorkerStarted, Some(SURVIVOR.1));
         good.did(Deed::WorkerStarted, Some(IDLE));
         good.loses_its_worker();
-        for number in 1..SUCCEEDED {
+        good.patient = good.found(|plan, number| plan.signals(&plan.run(number)) > 2);
+        let with_a_child = good.found(|plan, number| !plan.children(&plan.run(number)).is_empty());
+        let selling = good.found(|plan, number| {
+            plan.beside(&plan.run(number))
+                .iter()
+                .any(|(_, then)| *then == Then::Sell)
+        });
+        let beside: BTreeSet<u64> = [good.patient, with_a_child, selling].into();
+        for number in (1..SUCCEEDED).chain(beside) {
             good.starts(number);
             good.event(number, EventKind::Claimed, Some(SURVIVOR.0));
             good.drive(number, 1);
@@ -171,16 +187,22 @@ impl Good {
         let run = self.plan.run(number);
         match run.kind {
             Kind::Agent => {
-                for turn in from..=self.plan.shapes[run.shape].turns.len() {
+                for turn in from..=self.plan.shape(&run).turns.len() {
                     self.model(number);
                     self.calls(number, turn);
                 }
                 self.model(number);
             }
             Kind::Workflow => {
-                for turn in from..=self.plan.workflows[run.shape].turns.len() {
-                    self.calls(number, turn);
+                for (turn, planned) in (1_u64..).zip(self.plan.workflow(&run).turns.clone()) {
+                    self.calls(number, turn as usize);
                     self.sleep(number);
+                    match planned.then {
+                        None => {}
+                        Some(Then::Wait { .. }) => self.waits(number),
+                        Some(Then::Child) => self.has_a_child(number, turn),
+                        Some(Then::Sell) => self.sells(number, turn),
+                    }
                 }
             }
         }
@@ -188,7 +210,7 @@ impl Good {
         self.event(number, EventKind::Succeeded, holder);
         let result = match run.kind {
             Kind::Agent => format!(r#"{{"answer":"{ANSWER}"}}"#),
-            Kind::Workflow => self.plan.effects(&run).len().to_string(),
+            Kind::Workflow => self.told(number).to_string(),
         };
         let at = self.now;
         let run = self.run(number);
@@ -218,37 +240,6 @@ impl Good {
         }
     }
 
-    /// A workflow's call; its step. One that may be repeated leaves no trace before it is over.
-    pub(super) fn task(&mut self, number: u64, effect: &str, call: Call) -> i32 {
-        let seq = self.begin(number, StepKind::Task, &call.tool());
-        let identity = self.plan.identities(&self.plan.run(number)).remove(effect).unwrap();
-        let step = self.step(number, seq);
-        step.effect = call.declared;
-        step.key = format!("{}-{identity}", id(number));
-        step.input = Some(format!(r#"{{"effect":"{effect}"}}"#));
-        if step.begins_unrecorded() {
-            self.records.events.pop();
-            self.run(number).event_seq -= 1;
-        }
-        seq
-    }
-
-    /// A step has its row since its end, whose event has no attempt's number.
-    fn is_recorded_late(&mut self, number: u64, seq: i32) {
-        let end = self.records.events.last_mut().unwrap();
-        end.attempt = None;
-        let at = end.at;
-        self.step(number, seq).attempt_started_at = Some(at);
-    }
-
-    /// A workflow's sleep.
-    fn sleep(&mut self, number: u64) {
-        let seq = self.begin(number, StepKind::Timer, "sleep");
-        self.records.events.last_mut().unwrap().attempt = None;
-        self.step_event(number, EventKind::StepSucceeded, seq);
-        self.records.events.last_mut().unwrap().attempt = None;
-    }
-
     /// Asked for and acknowledged.
     pub(super) fn starts(&mut self, number: u64) {
         self.records.runs.push(Run {
@@ -264,6 +255,8 @@ impl Good {
             paused_at: None,
             cancel_requested_at: None,
             ended_at: None,
+            parent_id: None,
+            on_parent_end: None,
         });
         self.event(number, EventKind::Started, None);
         self.asked(Asked::Start, number, Outcome::Acknowledged(id(number).to_string()));
@@ -276,6 +269,7 @@ impl Good {
             asked,
             run,
             door: Door::Sql,
+            signal: None,
             outcome,
         });
     }
@@ -357,8 +351,14 @@ impl Good {
         event.step_seq = Some(seq);
         event.attempt = Some(attempt);
         let fence = event.fence;
+        let at = self.now;
         let step = self.step(number, seq);
         step.fence = fence;
+        let ends = matches!(
+            kind,
+            EventKind::StepSucceeded | EventKind::StepFailed | EventKind::StepCancelled
+        );
+        step.ended_at = ends.then_some(at);
         step.state = match kind {
             EventKind::StepSucceeded => StepState::Succeeded,
             EventKind::StepFailed => StepState::Failed,
@@ -435,6 +435,7 @@ impl Good {
             input: None,
             result: None,
             attempt_started_at: None,
+            ended_at: None,
         });
         self.step_event(number, EventKind::StepStarted, seq);
         let at = self.now;

@@ -132,7 +132,10 @@ fn a_call_that_left_no_trace_is_no_finding_where_its_run_did_not_succeed() {
         .iter()
         .filter(|step| step.run_id == run && step.is_call());
     let done = done.count();
-    good.run(number).result = Some(done.to_string());
+    let told = good.run(number).result.clone().unwrap();
+    let mut told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    told["done"] = done.into();
+    good.run(number).result = Some(told.to_string());
     // It did.
     assert_eq!(broken(good.clone()), ["planned"]);
     good.events_of(number, EventKind::Succeeded)
