@@ -93,6 +93,10 @@ impl Connect {
             ("plan_cache_mode", "force_generic_plan"),
             // Compiling a plan takes longer than any of them runs.
             ("jit", "off"),
+            // Such a plan is made while a table is small, and kept when it no longer is: by keys from the beginning.
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
         ]))
     }
 }
