@@ -16,6 +16,7 @@ pub mod query;
 pub mod recorder;
 pub mod retry;
 pub mod schema;
+mod starts;
 pub mod transition;
 pub mod waker;
 
@@ -31,7 +32,9 @@ pub use transition::{
 
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use starts::Starts;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A server that takes longer to answer is away.
@@ -45,6 +48,7 @@ const IDLE_MAX: Duration = Duration::from_secs(1);
 pub struct Engine {
     pool: sqlx::PgPool,
     clock: Clock,
+    starts: Arc<Starts>,
 }
 
 /// How to reach the database.
@@ -89,6 +93,10 @@ impl Connect {
             ("plan_cache_mode", "force_generic_plan"),
             // Compiling a plan takes longer than any of them runs.
             ("jit", "off"),
+            // Such a plan is made while a table is small, and kept when it no longer is: by keys from the beginning.
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
         ]))
     }
 }
@@ -121,6 +129,7 @@ impl Engine {
         Ok(Self {
             pool,
             clock: Clock::Database,
+            starts: Arc::default(),
         })
     }
 
@@ -130,6 +139,7 @@ impl Engine {
         Self {
             pool: self.pool.clone(),
             clock,
+            starts: Arc::default(),
         }
     }
 

@@ -46,8 +46,10 @@ pub fn is_workflow_name(name: &str) -> bool {
         && !name.starts_with('-')
         && name != "agent"
 }
-/// Runs started by one statement: a fifth of a second's work.
+/// Runs started by one statement: a few hundredths of a second's work.
 pub const BATCH_RUNS_MAX: usize = 1000;
+/// Of the input and the history of a run that is started together with others.
+pub const GATHERED_START_BYTES_MAX: usize = 16 * 1024;
 /// Run ids, 36 bytes and a comma each, in one notification of less than 8,000 bytes.
 pub const HINT_RUNS_MAX: usize = 200;
 /// Months made ahead: whoever may make them has so long to come by.

@@ -1,18 +1,23 @@
 //! Group commit: the transitions of all runs that a worker drives, many in one statement and one commit.
 //!
-//! While a batch is on its way the next one gathers, so batches grow with the load, and nobody waits for company: a
-//! transition that finds a writer free leaves at once. Each stands or falls by its own fence; one that the database
+//! While a batch is on its way the next one gathers, so batches grow with the load. A transition that finds nothing on its
+//! way leaves at once; a second batch leaves beside the first as soon as it is as large, since two small statements cost
+//! more than a large one. Each stands or falls by its own fence; one that the database
 //! cannot take is found by halving its batch. Numbers no events and retries nothing: that is its callers' part. Start at
 //! [`Recorder::write`].
 
 use crate::{Connect, Engine, EngineError, Recorded, RunId, Transition};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use std::time::Duration;
+use tokio::sync::{OwnedMutexGuard, Semaphore, mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 /// Batches on their way at once. A second one leaves while the first is being committed; more would only be smaller.
 const WRITERS: u32 = 2;
+/// A batch that is on its way for longer has met something slow: what has gathered leaves beside it, however little it is.
+const PATIENCE: Duration = Duration::from_millis(5);
 /// Transitions waiting to be gathered. Beyond that drivers wait, and start nothing.
 const WAITING_MAX: usize = 1024;
 /// Rows of one batch. performance.md measures no gain beyond a few hundred.
@@ -95,23 +100,89 @@ impl Recorder {
 }
 
 async fn gather(mut waiting: mpsc::Receiver<Offer>, desk: Arc<Desk>) {
-    let writers = Arc::new(Semaphore::new(WRITERS as usize));
-    while let Some(first) = waiting.recv().await {
-        // What comes while all writers are busy is gathered.
-        let Ok(writer) = Arc::clone(&writers).acquire_owned().await else {
-            return;
-        };
-        let (mut rows, mut bytes) = (first.transition.rows(), first.transition.bytes());
-        let mut batch = vec![first];
-        while rows < ROWS_MAX
-            && bytes < BYTES_MAX
-            && let Ok(next) = waiting.try_recv()
-        {
-            rows += next.transition.rows();
-            bytes += next.transition.bytes();
-            batch.push(next);
+    let mut next = Batch::default();
+    let mut writing = JoinSet::new();
+    let mut on_their_way = 0;
+    loop {
+        if next.may_leave(writing.len(), on_their_way) {
+            // Whoever has just been answered and can offer now comes along.
+            tokio::task::yield_now().await;
+            next.fill(&mut waiting);
+            let batch = std::mem::take(&mut next).offers;
+            on_their_way += batch.len();
+            let desk = Arc::clone(&desk);
+            writing.spawn(async move {
+                let size = batch.len();
+                desk.write(batch).await;
+                size
+            });
+            continue;
         }
-        tokio::spawn(Arc::clone(&desk).write(batch, writer));
+        let has_writer = !next.offers.is_empty() && writing.len() < WRITERS as usize;
+        tokio::select! {
+            biased;
+            Some(written) = writing.join_next() => {
+                on_their_way = on_their_way.saturating_sub(written.unwrap_or(usize::MAX));
+            }
+            offer = waiting.recv(), if !next.is_full() => match offer {
+                Some(offer) => next.push(offer),
+                None => return,
+            },
+            () = tokio::time::sleep_until(next.since + PATIENCE), if has_writer => next.is_urgent = true,
+        }
+    }
+}
+
+/// What is gathered.
+struct Batch {
+    offers: Vec<Offer>,
+    rows: usize,
+    bytes: usize,
+    /// When the first came.
+    since: Instant,
+    is_urgent: bool,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            offers: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            since: Instant::now(),
+            is_urgent: false,
+        }
+    }
+}
+
+impl Batch {
+    fn push(&mut self, offer: Offer) {
+        if self.offers.is_empty() {
+            self.since = Instant::now();
+        }
+        self.rows += offer.transition.rows();
+        self.bytes += offer.transition.bytes();
+        self.offers.push(offer);
+    }
+
+    fn fill(&mut self, waiting: &mut mpsc::Receiver<Offer>) {
+        while !self.is_full()
+            && let Ok(offer) = waiting.try_recv()
+        {
+            self.push(offer);
+        }
+    }
+
+    const fn is_full(&self) -> bool {
+        self.rows >= ROWS_MAX || self.bytes >= BYTES_MAX
+    }
+
+    /// Whether it may leave beside so many others that hold so many transitions.
+    fn may_leave(&self, writing: usize, on_their_way: usize) -> bool {
+        if self.offers.is_empty() || writing >= WRITERS as usize {
+            return false;
+        }
+        writing == 0 || self.is_urgent || self.is_full() || self.offers.len() >= on_their_way
     }
 }
 
@@ -147,7 +218,7 @@ impl Turns {
 }
 
 impl Desk {
-    async fn write(self: Arc<Self>, batch: Vec<Offer>, _writer: OwnedSemaphorePermit) {
+    async fn write(self: Arc<Self>, batch: Vec<Offer>) {
         let (lone, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|offer| offer.transition.told().is_some());
         for offer in lone {
             self.write_alone(offer);

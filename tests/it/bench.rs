@@ -11,7 +11,7 @@ const COSTS: [&str; 4] = [
     "table_bytes_per_1000",
     "statements_per_1000",
 ];
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 14] = [
     "floor.alone",
     "floor.single",
     "floor.batch",
@@ -24,8 +24,10 @@ const PARTS: [&str; 12] = [
     "w4.bulk",
     "w5.tools",
     "w5.answer",
+    "w6.long",
+    "w6.sleepers",
 ];
-const FIGURES: [&str; 21] = [
+const FIGURES: [&str; 23] = [
     "floor.alone_p50_ms",
     "floor.alone_p99_ms",
     "floor.single_per_second",
@@ -47,6 +49,8 @@ const FIGURES: [&str; 21] = [
     "w5.turns_per_second",
     "w5.steps_per_second",
     "w5.answers_per_second",
+    "w6.woken_p50_ms",
+    "w6.memory_mb",
 ];
 const RATIOS: [&str; 9] = [
     "w1.steps_per_second",
@@ -75,7 +79,7 @@ async fn a_bench_prints_every_figure_and_leaves_nothing_behind() {
         "1",
         "--json",
         "--only",
-        "floor,w1,w2,w3,w4,w5",
+        "floor,w1,w2,w3,w4,w5,w6",
         "--history",
         "60",
         "--hold-xmin",

@@ -503,3 +503,80 @@ async fn a_batch_with_an_unknown_field_a_missing_input_or_a_wrong_type_starts_no
         .unwrap();
     assert_eq!(rows, 0);
 }
+
+async fn runs_and_keys(stage: &Stage) -> (i64, i64) {
+    let counted = "select (select count(*) from longhaul.run), (select count(*) from longhaul.run_key)";
+    sqlx::query_as(counted)
+        .fetch_one(&stage.database.pool().await)
+        .await
+        .expect("rows are counted")
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_a_batch_names_its_item_and_nothing_is_started() {
+    let stage = Stage::new().await;
+    let spoilt: [(&str, Change); 6] = [
+        ("invalid_priority", |start| start.priority = 3000),
+        ("invalid_kind", |start| start.kind = "No Kind".to_owned()),
+        ("no_such_agent", |start| start.agent = "nobody".to_owned()),
+        ("invalid_deadline", |start| start.deadline_at = Some(chrono::Utc::now())),
+        ("invalid_input", |start| start.input = "1e99999".to_owned()),
+        ("key_reused", |start| start.idempotency_key = Some("taken".to_owned())),
+    ];
+    stage
+        .engine
+        .start_run(&keyed("taken", &json!(0)))
+        .await
+        .expect("it starts");
+    for (code, spoil) in spoilt {
+        let mut starts: Vec<StartRun> = (0..5).map(|n| keyed(&format!("key-{n}"), &json!(1))).collect();
+        spoil(&mut starts[3]);
+        let refused = stage.engine.start_runs("default", &starts).await.expect_err(code);
+        assert_eq!((refused.error.code(), refused.item), (code, Some(3)));
+        assert_eq!(runs_and_keys(&stage).await, (1, 1), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn one_key_twice_in_a_batch_is_one_run_and_a_key_from_before_gives_its_run() {
+    let stage = Stage::new().await;
+    let keyed = |key: &str| keyed(key, &json!({"a": 1}));
+    let before = stage.engine.start_run(&keyed("old")).await.expect("it starts");
+    let starts = [keyed("new"), keyed("old"), keyed("new"), StartRun::new(AGENT, "2")];
+    let started = stage.engine.start_runs("default", &starts).await.expect("they start");
+    let created: Vec<bool> = started.iter().map(|started| started.created).collect();
+    assert_eq!(created, [true, false, false, true]);
+    assert_eq!((started[1].run, started[2].run), (before.run, started[0].run));
+    assert_eq!(runs_and_keys(&stage).await, (3, 2));
+}
+
+#[tokio::test]
+async fn starts_that_come_at_once_are_each_answered_for_themselves() {
+    let stage = Stage::new().await;
+    let starting = (0..60).map(|n| {
+        let engine = stage.engine.clone();
+        tokio::spawn(async move {
+            let mut start = StartRun::new(AGENT, n.to_string());
+            if n % 10 == 7 {
+                start.agent = "nobody".to_owned();
+            }
+            (n, engine.start_run(&start).await)
+        })
+    });
+    let pool = stage.database.pool().await;
+    for started in starting.collect::<Vec<_>>() {
+        let (n, started) = started.await.expect("nothing panics");
+        if n % 10 == 7 {
+            assert_eq!(refusal(started).1, "no_such_agent");
+            continue;
+        }
+        let started = started.expect("it starts");
+        let input: String = sqlx::query_scalar("select input::text from longhaul.run where id = $1")
+            .bind(started.run.0)
+            .fetch_one(&pool)
+            .await
+            .expect("the run is there");
+        assert_eq!(input, n.to_string(), "the answer is that of its own run");
+    }
+    assert_eq!(runs_and_keys(&stage).await.0, 54);
+}

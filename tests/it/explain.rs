@@ -15,7 +15,7 @@ struct Hot {
 /// A worker that holds runs.
 const HOLDER: &str = "'00000000-0000-4000-8000-000000000001'";
 
-const HOT: [Hot; 8] = [
+const HOT: [Hot; 14] = [
     Hot {
         name: "claim_runs",
         sql: include_str!("../../engine/src/transition/claim_runs.sql"),
@@ -54,6 +54,44 @@ const HOT: [Hot; 8] = [
                 '{1}', '{1}', '{succeeded}', '{1}', '{3}', '{f}', '{null}', '{null}', '{null}', '{null}', '{f}',
                 '{1}', '{9}', '{step.succeeded}', '{1}', '{null}'",
         indexes: &["run_pkey", "step_pkey"],
+    },
+    Hot {
+        name: "record_fresh",
+        sql: include_str!("../../engine/src/transition/record_fresh.sql"),
+        given: "array[$run]::uuid[], '{1}', array[$holder]::uuid[], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+                null, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+                '{9}', '{step.succeeded}', '{1}', '{}', '{}', '{}', '{}'",
+        indexes: &["run_pkey"],
+    },
+    Hot {
+        name: "tasks",
+        sql: include_str!("../../engine/src/query/tasks.sql"),
+        given: "$run",
+        indexes: &["step_pkey"],
+    },
+    Hot {
+        name: "look",
+        sql: include_str!("../../engine/src/query/look.sql"),
+        given: "$run, 1",
+        indexes: &["run_pkey", "event_pkey"],
+    },
+    Hot {
+        name: "lock_run",
+        sql: include_str!("../../engine/src/transition/lock_run.sql"),
+        given: "$run, 1",
+        indexes: &["run_pkey"],
+    },
+    Hot {
+        name: "release_run",
+        sql: include_str!("../../engine/src/transition/release_run.sql"),
+        given: "$run, 1, 8, $holder, 'shutdown', null, 0, 5",
+        indexes: &["run_pkey"],
+    },
+    Hot {
+        name: "reclaim_runs",
+        sql: include_str!("../../engine/src/transition/reclaim_runs.sql"),
+        given: "array[$run]::uuid[], null, 5",
+        indexes: &["run_pkey", "event_pkey"],
     },
     Hot {
         name: "steps",
@@ -183,6 +221,41 @@ async fn hot_statements_use_their_indexes_with_a_long_history_behind_them() {
             for table in filled.iter().filter(|table| is_read_whole(&plan, table)) {
                 complaints.push(format!("{}, {mode}: all of {table} is read:\n{plan}", hot.name));
             }
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+}
+
+/// What the engine sets for its connections.
+const SETTINGS: &str = "
+    set plan_cache_mode = force_generic_plan; set jit = off;
+    set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
+
+/// A plan is made at a statement's first use, when a new database is empty, and kept while its tables fill.
+#[tokio::test]
+async fn plans_made_while_the_tables_were_empty_find_rows_by_key_all_the_same() {
+    let database = TestDatabase::new().await;
+    let mut connection = database.connect().await;
+    run_sql(&mut connection, SETTINGS).await;
+    let run = format!("'{}'", uuid::Uuid::nil());
+    let mut complaints = Vec::new();
+    for hot in &HOT {
+        run_sql(&mut connection, &format!("prepare {} as {}", hot.name, hot.sql)).await;
+        let given = hot.given.replace("$holder", HOLDER).replace("$run", &run);
+        let explain = format!("explain execute {}({given})", hot.name);
+        let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain.as_str()))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap_or_else(|error| panic!("{explain}: {error}"));
+        let plan = lines.join("\n");
+        for index in hot.indexes.iter().filter(|index| !is_used(&plan, index)) {
+            complaints.push(format!("{}: {index} is not used:\n{plan}", hot.name));
+        }
+        if ["run", "step", "event", "attempt"]
+            .iter()
+            .any(|table| plan.contains(&format!("Seq Scan on {table}_")))
+        {
+            complaints.push(format!("{}: a table that grows is read whole:\n{plan}", hot.name));
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));

@@ -17,6 +17,7 @@ mod driving;
 mod explain;
 mod model;
 mod partitions;
+mod quiet;
 mod readme;
 mod resting;
 mod schema;

@@ -30,6 +30,10 @@ use tracing::{error, info, warn};
 const AWAY_PERIOD: Duration = Duration::from_secs(1);
 /// Timers that fall due within this are one wake-up.
 const SOONEST_POLL: Duration = Duration::from_millis(5);
+/// While one claim follows the other: a claim that a single driver's end would call for waits so long for others' ends.
+const CLAIM_PATIENCE: Duration = Duration::from_millis(2);
+/// … unless this share of all places is free.
+const CLAIM_SHARE: usize = 8;
 /// While one claim follows the other: only a look finds what is to be woken or taken back.
 const FLOWING_POLL: Duration = Duration::from_secs(1);
 /// After a driver is done, where the last claim had left nothing: what else ends meanwhile is one look.
@@ -91,6 +95,8 @@ pub(crate) struct Session {
     due: Arc<Notify>,
     /// Whether the last claim took as many runs as it could: there may be more.
     is_flowing: bool,
+    /// When the next claim is made, while few places are free.
+    claim_at: Option<Instant>,
     attention: mpsc::Receiver<Vec<Attention>>,
     next_poll: Instant,
     /// Makes the keeper ask at once.
@@ -165,6 +171,7 @@ impl Session {
             held,
             due,
             is_flowing: false,
+            claim_at: None,
             attention,
             next_poll: Instant::now(),
             hurry,
@@ -200,6 +207,7 @@ impl Session {
                 Company::Ordinary | Company::Leaving => std::future::pending().await,
             }
         };
+        let claim_at = self.claim_at.filter(|_| has_room);
         tokio::select! {
             biased;
             () = self.lease.lost.cancelled() => Event::LeaseLost,
@@ -208,6 +216,7 @@ impl Session {
             Some(runs) = self.attention.recv() => Event::Attention(runs),
             _ = cleared => Event::Cleared,
             () = self.due.notified(), if has_room => Event::Due,
+            () = tokio::time::sleep_until(claim_at.unwrap_or(self.next_poll)), if claim_at.is_some() => Event::Due,
             () = tokio::time::sleep_until(self.next_poll) => Event::Poll,
         }
     }
@@ -276,6 +285,7 @@ impl Session {
 
     /// Claims as many runs as there is room for; whether there were any.
     async fn claim(&mut self) -> Result<bool, EngineError> {
+        self.claim_at = None;
         let room = match &self.company {
             Company::Ordinary => self.config.runs_max.saturating_sub(self.drivers.len()),
             Company::Leaving | Company::Suspects { .. } => 0,
@@ -401,8 +411,12 @@ impl Session {
                 .spawn(async move { give_back_broken(&shared, &claim, &lease).await });
         }
         // There is room again.
-        if self.is_flowing || !matches!(self.company, Company::Ordinary) {
+        let room = self.config.runs_max.saturating_sub(self.drivers.len());
+        if !matches!(self.company, Company::Ordinary) || (self.is_flowing && room * CLAIM_SHARE >= self.config.runs_max)
+        {
             self.due.notify_one();
+        } else if self.is_flowing {
+            self.claim_at.get_or_insert(Instant::now() + CLAIM_PATIENCE);
         } else {
             self.next_poll = self.next_poll.min(Instant::now() + SETTLED_POLL);
         }

@@ -50,4 +50,5 @@ pub(crate) enum Workload {
     W3,
     W4,
     W5,
+    W6,
 }

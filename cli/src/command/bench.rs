@@ -1,7 +1,7 @@
 //! `longhaul bench`: what this machine and its Postgres give.
 //!
 //! Each workload is a file that does real work through the public API and answers with [`Measured`] parts: [`floor`],
-//! [`w1`], [`w2`], [`w4`], [`w5`]. A new one is a file, a variant of `args::Workload` and an arm of [`Bench::measure`]; what drives runs
+//! [`w1`], [`w2`], [`w4`], [`w5`], [`w6`]. A new one is a file, a variant of `args::Workload` and an arm of [`Bench::measure`]; what drives runs
 //! takes a [`crew::Crew`]. Nothing here knows SQL: the floor and the meters are `engine::bench_floor`. Start at [`run`].
 
 mod callers;
@@ -17,6 +17,7 @@ mod w1;
 mod w2;
 mod w4;
 mod w5;
+mod w6;
 
 use crate::args::{Bench as Args, Global, Workload};
 use crate::failure::{Exit, Failure};
@@ -38,12 +39,13 @@ const NAME: &str = "longhaul-bench";
 /// Connections are made, caches filled and statements prepared before anything counts.
 const WARM_UP: Duration = Duration::from_millis(300);
 /// W4 comes last: it leaves runs that nobody has taken.
-const ORDER: [Workload; 6] = [
+const ORDER: [Workload; 7] = [
     Workload::Floor,
     Workload::W2,
     Workload::W3,
     Workload::W1,
     Workload::W5,
+    Workload::W6,
     Workload::W4,
 ];
 
@@ -121,6 +123,7 @@ impl Bench {
             Workload::W3 => w1::measure_alone(self, meters).await,
             Workload::W4 => w4::measure(self, meters).await,
             Workload::W5 => w5::measure(self, meters).await,
+            Workload::W6 => w6::measure(self, meters).await,
         }
     }
 

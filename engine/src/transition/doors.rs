@@ -65,6 +65,11 @@ impl StartRun {
         }
     }
 
+    /// About how much is sent.
+    fn bytes(&self) -> usize {
+        self.input.len() + self.history.as_ref().map_or(0, String::len)
+    }
+
     /// Refuses what the database would, before anything is sent.
     pub(super) fn check(&self) -> Result<(), EngineError> {
         payload::check("input", &self.input, limits::INPUT_BYTES_MAX)?;
@@ -133,6 +138,15 @@ impl Engine {
     /// `invalid_input`, …
     pub async fn start_run(&self, start: &StartRun) -> Result<Started, EngineError> {
         start.check()?;
+        // One with a key may have to wait for another's end: nobody is to wait with it.
+        if start.idempotency_key.is_some() || start.bytes() > limits::GATHERED_START_BYTES_MAX {
+            return self.start_alone(start).await;
+        }
+        self.start_gathered(start).await
+    }
+
+    /// Starts a run in a statement of its own.
+    pub(crate) async fn start_alone(&self, start: &StartRun) -> Result<Started, EngineError> {
         let labels = serde_json::json!(start.labels);
         let row = sqlx::query_file!(
             "src/transition/start_run.sql",

@@ -6,7 +6,8 @@ with last as (
     select
         run.id, run.worker_id, greatest(run.event_seq, coalesce(newest.seq, 0)) as seq,
         run.crashes + 1 < $3 or run.cancel_requested_at is not null as goes_on
-    from longhaul.run
+    from unnest($1::uuid[]) as abandoned (id)
+    join longhaul.run on run.id = abandoned.id
     left join lateral (
         select event.seq
         from longhaul.event
@@ -14,7 +15,6 @@ with last as (
         order by event.seq desc
         limit 1
     ) as newest on true
-    where run.id = any ($1::uuid[])
 ), reclaimed as (
     update longhaul.run
     set state        = case when last.goes_on then 'queued' else 'waiting' end,

@@ -1,8 +1,9 @@
 //! Records for the holders of runs, many runs in one statement: steps, events, parkings and ends.
 //!
-//! Start at [`Engine::record_batch`]; the statement is `record.sql`.
+//! Start at [`Engine::record_batch`]; the statement is `record.sql`, and `record_fresh.sql` for most batches.
 
 mod columns;
+mod fresh;
 #[cfg(feature = "planted-faults")]
 mod unfenced;
 
@@ -10,6 +11,7 @@ use super::{Control, Ending};
 use crate::{Claim, Engine, EngineError, RunId};
 use chrono::{DateTime, Utc};
 use columns::{Begun, Changed, Entries, Facts};
+use fresh::is_fresh;
 use sqlx::{PgConnection, PgExecutor};
 use std::collections::HashMap;
 
@@ -311,6 +313,17 @@ impl Engine {
         executor: impl PgExecutor<'_>,
         batch: &[&Transition],
     ) -> Result<Vec<Option<Recorded>>, EngineError> {
+        let rows = if batch.iter().all(|transition| is_fresh(transition)) {
+            self.write_fresh(executor, batch).await?
+        } else {
+            self.write_any(executor, batch).await?
+        };
+        let rows: HashMap<i64, Row> = rows.into_iter().map(|row| (row.entry, row)).collect();
+        let recorded = |(entry, _): (i64, _)| rows.get(&entry).map(Row::recorded);
+        Ok((1..).zip(batch).map(recorded).collect())
+    }
+
+    async fn write_any(&self, executor: impl PgExecutor<'_>, batch: &[&Transition]) -> Result<Vec<Row>, EngineError> {
         let (entries, begun, changed, facts) = (
             Entries::of(batch),
             Begun::of(batch),
@@ -323,8 +336,8 @@ impl Engine {
             &entries.run,
             &entries.fence,
             &entries.worker,
-            &entries.has_intent,
-            &entries.has_result,
+            &entries.has_intent as &[Option<bool>],
+            &entries.has_result as &[Option<bool>],
             &entries.state as &[Option<&str>],
             &entries.waiting_for as &[Option<&str>],
             &entries.wait_reason as &[Option<&str>],
@@ -347,7 +360,7 @@ impl Engine {
             &begun.key as &[&str],
             &begun.attempt,
             &begun.attempts_max,
-            &begun.maybe_applied,
+            &begun.maybe_applied as &[Option<bool>],
             &begun.due_at as &[Option<DateTime<Utc>>],
             &begun.replaces_seq as &[Option<i32>],
             &begun.request_digest as &[&[u8]],
@@ -359,12 +372,12 @@ impl Engine {
             &changed.state as &[&str],
             &changed.attempt,
             &changed.attempts_max,
-            &changed.maybe_applied,
+            &changed.maybe_applied as &[Option<bool>],
             &changed.due_at as &[Option<DateTime<Utc>>],
             &changed.result as &[Option<&str>],
             &changed.error as &[Option<&str>],
             &changed.evidence as &[Option<&str>],
-            &changed.fresh_budget,
+            &changed.fresh_budget as &[Option<bool>],
             &facts.entry,
             &facts.seq,
             &facts.kind as &[&str],
@@ -373,8 +386,6 @@ impl Engine {
         )
         .fetch_all(executor)
         .await?;
-        let rows: HashMap<i64, Row> = rows.into_iter().map(|row| (row.entry, row)).collect();
-        let recorded = |(entry, _): (i64, _)| rows.get(&entry).map(Row::recorded);
-        Ok((1..).zip(batch).map(recorded).collect())
+        Ok(rows)
     }
 }

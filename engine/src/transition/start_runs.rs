@@ -2,7 +2,7 @@
 
 use super::doors::{StartRun, Started};
 use crate::{Engine, EngineError, RunId, limits};
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::postgres::PgDatabaseError;
 
@@ -39,15 +39,21 @@ impl Engine {
                 error,
             })?;
         }
-        let runs = json!(starts.iter().map(described).collect::<Vec<_>>()).to_string();
-        let inputs: Vec<&str> = starts.iter().map(|start| start.input.as_str()).collect();
-        let histories: Vec<Option<&str>> = starts.iter().map(|start| start.history.as_deref()).collect();
+        let labels: Vec<String> = starts.iter().map(|start| json!(start.labels).to_string()).collect();
         let mut rows = sqlx::query_file!(
             "src/transition/start_runs.sql",
-            runs,
-            &inputs as &[&str],
-            &histories as &[Option<&str>],
             tenant,
+            &each(starts, |start| start.kind.as_str()) as &[&str],
+            &each(starts, StartRun::agent) as &[Option<&str>],
+            &each(starts, |start| start.queue.as_str()) as &[&str],
+            &each(starts, |start| start.priority),
+            &each(starts, |start| start.due_at) as &[Option<DateTime<Utc>>],
+            &each(starts, |start| start.deadline_at) as &[Option<DateTime<Utc>>],
+            &each(starts, |start| start.requester.as_deref()) as &[Option<&str>],
+            &labels,
+            &each(starts, |start| start.idempotency_key.as_deref()) as &[Option<&str>],
+            &each(starts, |start| start.input.as_str()) as &[&str],
+            &each(starts, |start| start.history.as_deref()) as &[Option<&str>],
         )
         .fetch_all(&self.pool)
         .await
@@ -63,28 +69,9 @@ impl Engine {
     }
 }
 
-/// What the statement takes for a run besides its payloads.
-fn described(start: &StartRun) -> serde_json::Value {
-    json!({
-        "kind": start.kind,
-        "agent": start.agent(),
-        "queue": start.queue,
-        "priority": start.priority,
-        "due_at": start.due_at.map(written),
-        "deadline_at": start.deadline_at.map(written),
-        "requester": start.requester,
-        "labels": start.labels,
-        "idempotency_key": start.idempotency_key,
-    })
-}
-
-/// Postgres reads the years 1 to 9999 as they are written here; what lies beyond means the same as their ends.
-fn written(at: DateTime<Utc>) -> DateTime<Utc> {
-    let year = |year| {
-        let first = NaiveDate::from_ymd_opt(year, 1, 1).unwrap_or_default();
-        first.and_time(NaiveTime::MIN).and_utc()
-    };
-    at.clamp(year(1), year(9999))
+/// A column.
+fn each<'a, T>(starts: &'a [StartRun], of: impl Fn(&'a StartRun) -> T) -> Vec<T> {
+    starts.iter().map(of).collect()
 }
 
 fn refused(error: sqlx::Error) -> BatchRefused {

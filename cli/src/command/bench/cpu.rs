@@ -1,4 +1,4 @@
-//! The processor's time that processes have used, as Linux tells it; elsewhere nobody knows.
+//! The processor's time and the memory that processes use, as Linux tells it; elsewhere nobody knows.
 
 use super::callers::count;
 use std::fs;
@@ -44,6 +44,14 @@ pub(super) fn of_this_process(without: &str) -> Option<f64> {
     let others = stats("/proc/self/task").filter(|stat| stat.name == without);
     let others: u64 = others.map(|stat| stat.own).sum();
     Some(count(whole.saturating_sub(others)) / TICKS_PER_SECOND)
+}
+
+/// Megabytes of memory that this process holds now.
+pub(super) fn memory_of_this_process() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(count(kilobytes) / 1024.0)
 }
 
 fn stats(folder: &str) -> impl Iterator<Item = Stat> {

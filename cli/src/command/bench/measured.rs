@@ -101,6 +101,7 @@ impl Workload {
             Self::W3 => "w3",
             Self::W4 => "w4",
             Self::W5 => "w5",
+            Self::W6 => "w6",
         }
     }
 }

@@ -5,14 +5,21 @@ use crate::transition::Ending;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+/// A column in which all are null says nothing: it need not be sent.
+pub(super) fn thin<T>(column: &mut Vec<Option<T>>) {
+    if column.iter().all(Option::is_none) {
+        column.clear();
+    }
+}
+
 /// One line a run.
 #[derive(Default)]
 pub(super) struct Entries<'a> {
     pub(super) run: Vec<Uuid>,
     pub(super) fence: Vec<i64>,
     pub(super) worker: Vec<Uuid>,
-    pub(super) has_intent: Vec<bool>,
-    pub(super) has_result: Vec<bool>,
+    pub(super) has_intent: Vec<Option<bool>>,
+    pub(super) has_result: Vec<Option<bool>>,
     /// None: it goes on.
     pub(super) state: Vec<Option<&'a str>>,
     pub(super) waiting_for: Vec<Option<&'a str>>,
@@ -82,8 +89,8 @@ impl<'a> Entries<'a> {
             columns.run.push(transition.claim.run.0);
             columns.fence.push(transition.claim.fence.0);
             columns.worker.push(transition.claim.worker.0);
-            columns.has_intent.push(transition.writes.has_intent);
-            columns.has_result.push(transition.writes.has_result);
+            columns.has_intent.push(transition.writes.has_intent.then_some(true));
+            columns.has_result.push(transition.writes.has_result.then_some(true));
             columns
                 .event_seq
                 .push(after.state.and(transition.writes.events.last()).map(|event| event.seq));
@@ -95,6 +102,16 @@ impl<'a> Entries<'a> {
             columns.result.push(after.result);
             columns.error.push(after.error);
         }
+        thin(&mut columns.has_intent);
+        thin(&mut columns.has_result);
+        thin(&mut columns.state);
+        thin(&mut columns.waiting_for);
+        thin(&mut columns.wait_reason);
+        thin(&mut columns.due_at);
+        thin(&mut columns.wakes);
+        thin(&mut columns.event_seq);
+        thin(&mut columns.result);
+        thin(&mut columns.error);
         columns
     }
 }
@@ -116,7 +133,7 @@ pub(super) struct Begun<'a> {
     pub(super) key: Vec<&'a str>,
     pub(super) attempt: Vec<i32>,
     pub(super) attempts_max: Vec<i32>,
-    pub(super) maybe_applied: Vec<bool>,
+    pub(super) maybe_applied: Vec<Option<bool>>,
     pub(super) due_at: Vec<Option<DateTime<Utc>>>,
     pub(super) replaces_seq: Vec<Option<i32>>,
     pub(super) request_digest: Vec<&'a [u8]>,
@@ -147,7 +164,7 @@ impl<'a> Begun<'a> {
                 columns.key.push(&step.key);
                 columns.attempt.push(step.attempt);
                 columns.attempts_max.push(step.attempts_max);
-                columns.maybe_applied.push(step.maybe_applied);
+                columns.maybe_applied.push(step.maybe_applied.then_some(true));
                 columns.due_at.push(step.due_at);
                 columns.replaces_seq.push(step.replaces_seq);
                 columns.request_digest.push(&step.request_digest);
@@ -156,6 +173,16 @@ impl<'a> Begun<'a> {
                 columns.error.push(step.error.as_deref());
             }
         }
+        thin(&mut columns.turn);
+        thin(&mut columns.call_index);
+        thin(&mut columns.identity);
+        thin(&mut columns.call_id);
+        thin(&mut columns.maybe_applied);
+        thin(&mut columns.due_at);
+        thin(&mut columns.replaces_seq);
+        thin(&mut columns.request);
+        thin(&mut columns.result);
+        thin(&mut columns.error);
         columns
     }
 }
@@ -169,12 +196,12 @@ pub(super) struct Changed<'a> {
     pub(super) state: Vec<&'a str>,
     pub(super) attempt: Vec<i32>,
     pub(super) attempts_max: Vec<i32>,
-    pub(super) maybe_applied: Vec<bool>,
+    pub(super) maybe_applied: Vec<Option<bool>>,
     pub(super) due_at: Vec<Option<DateTime<Utc>>>,
     pub(super) result: Vec<Option<&'a str>>,
     pub(super) error: Vec<Option<&'a str>>,
     pub(super) evidence: Vec<Option<&'a str>>,
-    pub(super) fresh_budget: Vec<bool>,
+    pub(super) fresh_budget: Vec<Option<bool>>,
 }
 
 impl<'a> Changed<'a> {
@@ -187,14 +214,20 @@ impl<'a> Changed<'a> {
                 columns.state.push(change.state);
                 columns.attempt.push(change.attempt);
                 columns.attempts_max.push(change.attempts_max);
-                columns.maybe_applied.push(change.maybe_applied);
+                columns.maybe_applied.push(change.maybe_applied.then_some(true));
                 columns.due_at.push(change.due_at);
                 columns.result.push(change.result.as_deref());
                 columns.error.push(change.error.as_deref());
                 columns.evidence.push(change.evidence.as_deref());
-                columns.fresh_budget.push(change.fresh_budget);
+                columns.fresh_budget.push(change.fresh_budget.then_some(true));
             }
         }
+        thin(&mut columns.maybe_applied);
+        thin(&mut columns.due_at);
+        thin(&mut columns.result);
+        thin(&mut columns.error);
+        thin(&mut columns.evidence);
+        thin(&mut columns.fresh_budget);
         columns
     }
 }
@@ -222,6 +255,8 @@ impl<'a> Facts<'a> {
                 columns.data.push(event.data.as_deref());
             }
         }
+        thin(&mut columns.step_seq);
+        thin(&mut columns.data);
         columns
     }
 }
