@@ -38,7 +38,7 @@ impl Anew {
         // A run whose time was over was failed by no step.
         let last = || {
             before()
-                .last()
+                .next_back()
                 .filter(|row| row.state == "failed" && of_run.code != "deadline_exceeded")
         };
         let step = find(&is_same).or_else(|| find(&is_within)).or_else(last);
