@@ -519,7 +519,9 @@ async fn a_refusal_in_the_middle_of_a_batch_names_its_item_and_nothing_is_starte
         ("invalid_priority", |start| start.priority = 3000),
         ("invalid_kind", |start| start.kind = "No Kind".to_owned()),
         ("no_such_agent", |start| start.agent = "nobody".to_owned()),
-        ("invalid_deadline", |start| start.deadline_at = Some(chrono::Utc::now())),
+        ("invalid_deadline", |start| {
+            start.deadline_at = chrono::DateTime::from_timestamp(1_000_000_000, 0)
+        }),
         ("invalid_input", |start| start.input = "1e99999".to_owned()),
         ("key_reused", |start| start.idempotency_key = Some("taken".to_owned())),
     ];
