@@ -30,8 +30,8 @@ impl Anew {
         let of_run: StepError = failed(Some(&failure.error)).into_inner();
         let error = |row: &TaskRow| failed(row.error.as_deref()).into_inner();
         let find = |told: &dyn Fn(&StepError) -> bool| {
-            let all = before().filter(stood).filter(|row| row.state == "failed");
-            all.filter(|row| told(&error(row))).last()
+            let mut all = before().filter(stood).filter(|row| row.state == "failed");
+            all.rfind(|row| told(&error(row)))
         };
         let is_same = |error: &StepError| *error == of_run;
         let is_within = |error: &StepError| !error.message.is_empty() && of_run.message.contains(&error.message);
