@@ -242,12 +242,15 @@ impl Driver {
             Ok(Err(error)) => Ending::Failed(json!(error.into_inner()).to_string()),
             Err(_) => Ending::Failed(json!(panicked()).to_string()),
         };
-        while let Some(finished) = self.in_flight.next().await {
-            self.take_finished(finished);
-            // At once: others may wait for its locks.
+        loop {
+            // At once: others may wait for their locks.
             if self.commit_all().await? == Flow::Done {
                 return Ok(());
             }
+            let Some(finished) = self.in_flight.next().await else {
+                break;
+            };
+            self.take_finished(finished);
         }
         // What the workflow gave up, or did not ask for again.
         if self.stuck.is_none()
