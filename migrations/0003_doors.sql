@@ -494,11 +494,11 @@ begin
             set cancel_requested_at = now(),
                 cancel_requested_by = coalesce(actor, session_user),
                 cancel_reason       = reason,
-                spares_children     = not children,
+                spares_children     = not coalesce(children, true),
                 wakes               = run.wakes + 1
             where run.id = cancel_run.run_id;
         end if;
-        if children then
+        if coalesce(children, true) then
             perform longhaul.cancel_children(run_id, reason, actor, notify);
         end if;
         if notify then
@@ -548,12 +548,12 @@ begin
         cancel_requested_at = now(),
         cancel_requested_by = coalesce(actor, session_user),
         cancel_reason       = reason,
-        spares_children     = not children
+        spares_children     = not coalesce(children, true)
     where run.id = cancel_run.run_id;
     if notify then
         perform pg_notify('longhaul_event', run_id::text);
     end if;
-    if children then
+    if coalesce(children, true) then
         perform longhaul.cancel_children(run_id, reason, actor, notify);
     end if;
     if found_run.parent_id is not null then

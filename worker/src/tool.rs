@@ -17,6 +17,7 @@ mod secrets;
 mod scene;
 
 pub use environment::Environment;
+pub(crate) use function::storable;
 pub use function::{FunctionContext, FunctionError, Functions};
 
 use agent::definition::{Tool, ToolAction};

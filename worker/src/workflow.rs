@@ -17,6 +17,7 @@ pub use step::{Retry, Step, StepFailed};
 pub(crate) use context::RunSide;
 pub(crate) use step::{Ask, JoinAsk, SignalAsk, StepAsk, TimerAsk, Until, Wanted, Work};
 
+use crate::tool::storable;
 use agent::{ErrorClass, StepError};
 use engine::limits;
 use futures_util::FutureExt;
@@ -33,8 +34,9 @@ use std::sync::Arc;
 pub struct WorkflowError(StepError);
 
 impl WorkflowError {
-    /// A failure of the workflow's own: a stable word for programs, and a sentence for people.
+    /// A failure of the workflow's own: a stable word for programs, and a sentence for people, of 4 KiB at most each.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        let (code, message) = (storable(&code.into()), storable(&message.into()));
         Self(StepError::new(ErrorClass::Permanent, code, message))
     }
 

@@ -185,8 +185,11 @@ impl Driver {
             () = self.hold.word() => None,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => None,
         };
-        if let Some(finished) = finished {
-            self.take_finished(finished);
+        let mut finished = finished;
+        // What is over by now shares one record.
+        while let Some(over) = finished {
+            self.take_finished(over);
+            finished = self.in_flight.over();
         }
     }
 

@@ -7,6 +7,7 @@
 mod error;
 
 pub use error::FunctionError;
+pub(crate) use error::storable;
 
 use super::limit::Limit;
 use super::output::{self, Seen};

@@ -13,6 +13,7 @@ use agent::{Effect, ErrorClass, StepError, Verdict};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::retry::Schedule;
 use engine::{EngineError, StepBegin, StepChange, limits};
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,6 +67,15 @@ impl InFlight {
             if let Some((asked, _, _)) = self.steps.remove(&id) {
                 return Some(Finished { asked, outcome });
             }
+        }
+    }
+
+    /// One that is over already.
+    pub(super) fn over(&mut self) -> Option<Finished> {
+        if self.is_empty() {
+            None
+        } else {
+            self.next().now_or_never().flatten()
         }
     }
 
@@ -206,17 +216,26 @@ impl Driver {
         })
     }
 
-    /// Intents that were refused were never there.
+    /// Intents that were refused were never there. What a dead holder may have begun without a trace gets one: whoever
+    /// goes on with the run has no other way to know.
     fn withdraw(&mut self, ready: &[u64]) {
+        let now = self.hold.now();
         for asked in ready {
-            if let Some(open) = self.open.get_mut(asked)
-                && let Asked::Step(step) = &mut open.what
-            {
+            let Some(mut open) = self.open.remove(asked) else {
+                continue;
+            };
+            let mut is_in_doubt = false;
+            if let Asked::Step(step) = &mut open.what {
                 step.attempt -= 1;
                 if step.attempt == 0 {
                     open.seq = None;
+                    is_in_doubt = step.maybe_applied;
                 }
             }
+            if is_in_doubt {
+                self.conclude(&mut open, ("given_back", None, None), Some(now));
+            }
+            self.open.insert(*asked, open);
         }
     }
 
@@ -318,7 +337,12 @@ impl Driver {
             maybe_applied: step.maybe_applied,
             horizon_passed: due_at - step.budget_from > horizon,
         };
-        match verdict(step.ask.effect, error.class, not_applied, attempts) {
+        // What a transaction wrote that its own function had ended may stand.
+        let effect = match error.code.as_str() {
+            "transaction_left" => Effect::AtMostOnce,
+            _ => step.ask.effect,
+        };
+        match verdict(effect, error.class, not_applied, attempts) {
             Verdict::Retry => {
                 step.phase = Phase::Waiting { due_at };
                 self.conclude(&mut open, ("waiting", None, Some(&error)), Some(due_at));

@@ -71,7 +71,7 @@ fn rolled_back(error: &EngineError) -> Failure {
     let message = error.said_by_server().map_or_else(|| error.to_string(), str::to_owned);
     Failure {
         error: StepError::new(class, error.code(), message),
-        not_applied: true,
+        not_applied: error.code() != "transaction_left",
     }
 }
 

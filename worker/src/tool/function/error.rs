@@ -150,7 +150,7 @@ impl Failure {
 /// How much of a function's message is recorded.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
-fn storable(text: &str) -> String {
+pub(crate) fn storable(text: &str) -> String {
     let text = crate::tool::output::clean(text.as_bytes());
     crate::tool::output::head(&text, MESSAGE_BYTES_MAX).to_owned()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 fn every_statement_of_the_product_is_known_for_what_it_is() {
     let expected = |file: &str| match file {
         "claim_runs.sql" => Statement::Claim,
-        "record.sql" => Statement::Record,
+        "record.sql" | "record_fresh.sql" => Statement::Record,
         "release_run.sql" => Statement::Release,
         "extend_lease.sql" => Statement::Extend,
         "lock_abandoned_runs.sql" => Statement::LockAbandoned,
