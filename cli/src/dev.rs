@@ -146,6 +146,8 @@ impl Running {
         let mut looks = tokio::time::interval(LOOK_PERIOD);
         let why = loop {
             tokio::select! {
+                // First: a worker that has ended by then was asked to.
+                biased;
                 () = shutdown.cancelled() => break None,
                 _ = looks.tick() => if let Some(failure) = self.database.has_died() {
                     break Some(failure);

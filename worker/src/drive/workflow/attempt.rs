@@ -226,10 +226,16 @@ impl Driver {
             };
             let mut is_in_doubt = false;
             if let Asked::Step(step) = &mut open.what {
-                step.attempt -= 1;
-                if step.attempt == 0 {
+                let is_first = step.attempt == 1;
+                is_in_doubt = is_first && step.maybe_applied;
+                if is_first {
                     open.seq = None;
-                    is_in_doubt = step.maybe_applied;
+                }
+                if is_in_doubt {
+                    // The dead holder's, which costs the step none of its own.
+                    step.attempts_max = step.attempts_max.saturating_add(1);
+                } else {
+                    step.attempt -= 1;
                 }
             }
             if is_in_doubt {
