@@ -90,7 +90,7 @@ async fn late_result(fault: &str) -> (Desk, RunId, WorkerProcess, WorkerProcess)
     };
     let stopped = WorkerProcess::start(&desk.world, &start);
     desk.arrivals(2).await;
-    stopped.signal(Signal::SIGSTOP);
+    stopped.halt().await;
     desk.payments.release();
     let other = desk.worker("other");
     // The other one has found the refund unknown and makes the estimate again.

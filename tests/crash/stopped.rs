@@ -37,7 +37,7 @@ async fn a_worker_stopped_with_a_refund_out_finds_it_made_by_another() {
         let desk = Setting::holding(declared).open().await;
         let run = desk.start(ORDER).await;
         let stopped = desk.worker_with_a_refund_out("stopped").await;
-        stopped.signal(Signal::SIGSTOP);
+        stopped.halt().await;
         let mut other = desk.worker("other");
         desk.is_refunded(run, ORDER, 2).await;
         let before = record(&desk, run).await;
@@ -58,7 +58,7 @@ async fn a_late_result_of_an_at_most_once_refund_is_refused() {
     let desk = Setting::holding(Declared::AtMostOnce).open().await;
     let run = desk.start(ORDER).await;
     let stopped = desk.worker_with_a_refund_out("stopped").await;
-    stopped.signal(Signal::SIGSTOP);
+    stopped.halt().await;
     let mut other = desk.worker("other");
     desk.world.settled(run).await;
     let before = record(&desk, run).await;
@@ -85,7 +85,7 @@ async fn a_late_result_is_refused_while_another_worker_drives_the_run() {
     let run = desk.start(ORDER).await;
     let stopped = desk.worker_with_a_refund_out("stopped").await;
     desk.arrivals(2).await;
-    stopped.signal(Signal::SIGSTOP);
+    stopped.halt().await;
     desk.payments.release();
     let _other = desk.worker("other");
     // The other one has found the refund unknown and makes the estimate again.

@@ -164,6 +164,13 @@ impl WorkerProcess {
         assert!(stopped.is_ok(), "the worker does not stop; its log:\n{}", self.log());
     }
 
+    /// SIGSTOP, and its standstill awaited: a signal takes a moment, in which a process may still take a reply and record
+    /// it.
+    pub async fn halt(&self) {
+        self.signal(Signal::SIGSTOP);
+        self.stopped().await;
+    }
+
     /// Once it has logged this.
     pub async fn logged(&self, text: &str) {
         let waiting = async {
