@@ -26,7 +26,7 @@ async fn statements(pool: &PgPool) -> Vec<(i32, String)> {
 }
 
 #[tokio::test]
-async fn an_idle_worker_makes_no_more_than_one_statement_in_two_seconds() {
+async fn an_idle_worker_makes_two_statements_in_three_seconds_at_most() {
     let world = World::new(Script::new().rule(Rule::always().answers(Answer::text("done")))).await;
     let mut config = world.config("idle");
     config.lease = Duration::from_secs(15);
@@ -46,6 +46,6 @@ async fn an_idle_worker_makes_no_more_than_one_statement_in_two_seconds() {
         seen.extend(statements(&pool).await);
     }
     let made = seen.len() - began.len();
-    assert!((1..=6).contains(&made), "{made} statements in {WATCHED:?}: {seen:?}");
+    assert!((1..=8).contains(&made), "{made} statements in {WATCHED:?}: {seen:?}");
     worker.drain().await;
 }
