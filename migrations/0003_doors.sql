@@ -313,9 +313,9 @@ begin
         -- By key: two batches with the same keys wait for each other and do not deadlock.
         insert into longhaul.run_key (tenant, key_digest, run_id)
         select tenant, longhaul.digest(entry.key), entry.id
-        from unnest(keys, ids) as entry (key, id)
+        from unnest(keys, ids) with ordinality as entry (key, id, place)
         where entry.key is not null
-        order by entry.key
+        order by entry.key, entry.place
         on conflict do nothing;
         ids := array(
             select case when entry.key is null or run_key.run_id = entry.id then entry.id end

@@ -10,13 +10,14 @@ use worker::Functions;
 
 /// By which its connections are known.
 const APPLICATION: &str = "test worker";
-/// Twice the time between two polls, and a little more.
-const WATCHED: Duration = Duration::from_secs(12);
+/// Long enough for half a statement in a second to be told from more.
+const WATCHED: Duration = Duration::from_secs(30);
 
-/// When each connection of the worker last began a statement.
-async fn statements(pool: &PgPool) -> Vec<(i32, String)> {
+/// What each connection of the worker last began, and in which second: a statement that it prepares and then runs is
+/// one, though the server tells of both.
+async fn statements(pool: &PgPool) -> Vec<(i32, String, i64)> {
     sqlx::query_as(
-        "select pid, query_start::text from pg_stat_activity
+        "select pid, query, (extract(epoch from query_start))::bigint from pg_stat_activity
          where datname = current_database() and application_name = $1 and query_start is not null",
     )
     .bind(APPLICATION)
@@ -26,7 +27,7 @@ async fn statements(pool: &PgPool) -> Vec<(i32, String)> {
 }
 
 #[tokio::test]
-async fn an_idle_worker_makes_two_statements_in_three_seconds_at_most() {
+async fn an_idle_worker_makes_no_more_than_one_statement_in_two_seconds() {
     let world = World::new(Script::new().rule(Rule::always().answers(Answer::text("done")))).await;
     let mut config = world.config("idle");
     config.lease = Duration::from_secs(15);
@@ -38,7 +39,7 @@ async fn an_idle_worker_makes_two_statements_in_three_seconds_at_most() {
     world.lease_extended().await;
 
     // Nothing to wait for: time has to pass for next to nothing to happen in it.
-    let began: BTreeSet<(i32, String)> = statements(&pool).await.into_iter().collect();
+    let began: BTreeSet<(i32, String, i64)> = statements(&pool).await.into_iter().collect();
     let mut seen = began.clone();
     let until = Instant::now() + WATCHED;
     while Instant::now() < until {
@@ -46,6 +47,6 @@ async fn an_idle_worker_makes_two_statements_in_three_seconds_at_most() {
         seen.extend(statements(&pool).await);
     }
     let made = seen.len() - began.len();
-    assert!((1..=8).contains(&made), "{made} statements in {WATCHED:?}: {seen:?}");
+    assert!((1..=15).contains(&made), "{made} statements in {WATCHED:?}: {seen:?}");
     worker.drain().await;
 }

@@ -149,10 +149,13 @@ async fn a_stream_goes_on_over_lost_connections_to_the_database() {
     append(&world, run, 1, 1).await;
     events.extend(some(&mut reader, 1).await);
     let pool = world.database.pool().await;
-    sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test api'")
-        .execute(&pool)
-        .await
-        .expect("connections are cut");
+    sqlx::query(
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where application_name = 'test api' and datname = current_database()",
+    )
+    .execute(&pool)
+    .await
+    .expect("connections are cut");
 
     let worker = world.worker(world.config("worker A"), Functions::new());
     events.extend(reader.rest().await);

@@ -181,19 +181,7 @@ impl<'a> Pair<'a> {
         };
         let started = started.map_err(|refused| (refused.item.unwrap_or(usize::MAX), refused.error.code().to_owned()));
         let model = self.memory.start_all(&starts, &ids);
-        let mut model = model.map_err(|(item, code)| (item, code.to_owned()));
-        // Where several runs of a batch are refused, it is not promised which one is named.
-        if let (Err(named), Err((item, code))) = (&mut model, &started)
-            && let (Some(start), Some(id)) = (starts.get(*item), ids.get(*item))
-            && self
-                .memory
-                .clone()
-                .start(start, *id)
-                .is_err_and(|refusal| refusal == code)
-        {
-            *named = (*item, code.clone());
-        }
-        same(model, started)
+        same(model.map_err(|(item, code)| (item, code.to_owned())), started)
     }
 
     fn start_of(&self, wish: &Wish) -> StartRun {

@@ -101,7 +101,7 @@ impl Memory {
         self.log(id, "run.started", (at, Some(data)));
     }
 
-    /// All or none, in the order of their keys.
+    /// All or none: first those that are new, in their order, then those whose keys are taken, by key.
     pub(in crate::model) fn start_all(
         &mut self,
         starts: &[StartRun],
@@ -111,7 +111,12 @@ impl Memory {
         let mut places: Vec<usize> = (0..starts.len()).collect();
         places.sort_by_key(|place| {
             let key = &starts[*place].idempotency_key;
-            (key.is_none(), key.clone(), *place)
+            let is_taken = key.as_ref().is_some_and(|key| {
+                let mut earlier = starts[..*place].iter();
+                self.keys.iter().any(|(known, _)| known == key)
+                    || earlier.any(|start| start.idempotency_key.as_ref() == Some(key))
+            });
+            (is_taken, key.clone().filter(|_| is_taken), *place)
         });
         let mut answers = Vec::new();
         for place in places {
