@@ -44,7 +44,7 @@ create table longhaul.worker (
 
 create index worker_open_idx on longhaul.worker (lease_expires_at) where closed_at is null;
 
--- Runs and all that is theirs lie in partitions of a month each, by the time in the run's id: 0005_partitions.sql.
+-- Runs and all that is theirs lie in partitions of a month each, by the time in the run's id: 0006_partitions.sql.
 create table longhaul.run (
     id                  uuid        not null,
     tenant              text        not null,

@@ -25,7 +25,7 @@ pub(super) type Held = Result<(), TestCaseError>;
 
 /// The engine and the model, which have gone through the same.
 pub(super) struct Pair<'a> {
-    stage: &'a Stage,
+    pub(super) stage: &'a Stage,
     pub(super) engine: Engine,
     pub(super) recorder: &'a Recorder,
     clock: Clock,

@@ -1,0 +1,266 @@
+-- What cancels, pauses and resumes a run. Applications call these functions, inside their own transactions if they like.
+-- The Rust, HTTP and command line doors call the same ones. Refusals: SQLSTATE LH4nn, a stable code as the constraint
+-- name, docs/errors/.
+
+-- Ends a run that nobody holds at once; asks the holder of a running one. Answers with the state that it left:
+-- 'cancelled', or 'running' where the holder still has to end it. Asking twice changes nothing. The children that are to
+-- end with it are cancelled at once, and theirs, unless `children` says otherwise.
+create function longhaul.cancel_run(
+    run_id   uuid,
+    reason   text    default null,
+    actor    text    default null,
+    notify   boolean default true,
+    children boolean default true
+)
+returns text
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    found_run longhaul.run;
+    last_seq  integer;
+begin
+    -- A child's end is told to its parent, whose row is locked first.
+    perform from longhaul.run
+    where run.id = (select child.parent_id from longhaul.run as child where child.id = cancel_run.run_id)
+    for no key update;
+    select run.* into found_run from longhaul.run where run.id = cancel_run.run_id for no key update;
+    if not found then
+        perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
+    end if;
+    if found_run.state = 'cancelled' then
+        return 'cancelled';
+    end if;
+    if found_run.ended_at is not null then
+        perform longhaul.refuse('LH409', 'run_has_ended', format('run %s has already %s', run_id, found_run.state));
+    end if;
+    if found_run.state = 'running' then
+        if found_run.cancel_requested_at is null then
+            insert into longhaul.request (run_id, wake, kind, actor, reason)
+            values (run_id, found_run.wakes + 1, 'cancel', coalesce(actor, session_user), reason);
+            update longhaul.run
+            set cancel_requested_at = now(),
+                cancel_requested_by = coalesce(actor, session_user),
+                cancel_reason       = reason,
+                spares_children     = not coalesce(children, true),
+                wakes               = run.wakes + 1
+            where run.id = cancel_run.run_id;
+        end if;
+        if coalesce(children, true) then
+            perform longhaul.cancel_children(run_id, reason, actor, notify);
+        end if;
+        if notify then
+            perform pg_notify('longhaul_changed', found_run.worker_id::text);
+        end if;
+        return 'running';
+    end if;
+
+    insert into longhaul.request (run_id, wake, kind, actor, reason)
+    values (run_id, found_run.wakes + 1, 'cancel', coalesce(actor, session_user), reason);
+
+    -- A call that went out and was not answered keeps its honest end: unknown, unless repeating it changes nothing.
+    with ended as (
+        update longhaul.step
+        set state    = case when step.effect in ('idempotent', 'at_most_once') and (step.state = 'running' or step.maybe_applied)
+                            then 'unknown' else 'cancelled' end,
+            maybe_applied = step.maybe_applied or step.state = 'running',
+            due_at   = null,
+            ended_at = case when step.effect in ('idempotent', 'at_most_once') and (step.state = 'running' or step.maybe_applied)
+                            then null else now() end
+        where step.run_id = cancel_run.run_id
+          and step.state in ('waiting', 'running')
+        returning step.seq, step.state
+    ), logged as (
+        insert into longhaul.event (run_id, seq, kind, step_seq, fence)
+        select cancel_run.run_id, found_run.event_seq + row_number() over (order by ended.seq),
+            'step.' || ended.state, ended.seq, found_run.fence
+        from ended
+        returning event.seq
+    )
+    select coalesce(max(logged.seq), found_run.event_seq) into last_seq from logged;
+
+    insert into longhaul.event (run_id, seq, kind, fence, data)
+    values (run_id, last_seq + 1, 'run.cancelled', found_run.fence,
+        json_build_object('by', coalesce(actor, session_user), 'reason', reason));
+    update longhaul.run
+    set state               = 'cancelled',
+        waiting_for         = null,
+        wait_reason         = null,
+        due_at              = null,
+        ended_at            = now(),
+        event_seq           = last_seq + 1,
+        wakes               = run.wakes + 1,
+        paused_at           = null,
+        paused_by           = null,
+        pause_reason        = null,
+        cancel_requested_at = now(),
+        cancel_requested_by = coalesce(actor, session_user),
+        cancel_reason       = reason,
+        spares_children     = not coalesce(children, true)
+    where run.id = cancel_run.run_id;
+    if notify then
+        perform pg_notify('longhaul_event', run_id::text);
+    end if;
+    if coalesce(children, true) then
+        perform longhaul.cancel_children(run_id, reason, actor, notify);
+    end if;
+    if found_run.parent_id is not null then
+        perform longhaul.child_ended(found_run.parent_id, run_id, notify);
+    end if;
+    return 'cancelled';
+end
+$$;
+
+-- Stops work on a run for a while: it is not claimed, woken or driven on until it is resumed. What is out is waited
+-- for and recorded. Answers with the state that it left. Asking twice changes nothing.
+create function longhaul.pause_run(
+    run_id uuid,
+    reason text    default null,
+    actor  text    default null,
+    notify boolean default true
+)
+returns text
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    found_run longhaul.run;
+begin
+    select run.* into found_run from longhaul.run where run.id = pause_run.run_id for no key update;
+    if not found then
+        perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
+    end if;
+    if found_run.ended_at is not null then
+        perform longhaul.refuse('LH409', 'run_has_ended', format('run %s has already %s', run_id, found_run.state));
+    end if;
+    if found_run.paused_at is not null then
+        return found_run.state;
+    end if;
+    insert into longhaul.request (run_id, wake, kind, actor, reason)
+    values (run_id, found_run.wakes + 1, 'pause', coalesce(actor, session_user), reason);
+    -- Nothing keeps a run that somebody has cancelled from its end.
+    if found_run.cancel_requested_at is not null and found_run.state <> 'running' then
+        update longhaul.run set wakes = run.wakes + 1 where run.id = pause_run.run_id;
+        return found_run.state;
+    end if;
+    -- The holder of a running one writes the event when it gives the run back.
+    if found_run.state <> 'running' then
+        insert into longhaul.event (run_id, seq, kind, fence, data)
+        values (run_id, found_run.event_seq + 1, 'run.paused', found_run.fence,
+            json_build_object('by', coalesce(actor, session_user), 'reason', reason));
+    end if;
+    update longhaul.run
+    set paused_at    = now(),
+        paused_by    = coalesce(actor, session_user),
+        pause_reason = reason,
+        wakes        = run.wakes + 1,
+        event_seq    = run.event_seq + (run.state <> 'running')::integer
+    where run.id = pause_run.run_id;
+    if notify and found_run.state = 'running' then
+        perform pg_notify('longhaul_changed', found_run.worker_id::text);
+    elsif notify then
+        perform pg_notify('longhaul_event', run_id::text);
+    end if;
+    return found_run.state;
+end
+$$;
+
+-- Lets a paused run go on where it was, and a failed one, or one that waits for a person, begin again where it stopped:
+-- every recorded result is kept, what failed goes on as a new step. A run with an at_most_once call of unknown outcome
+-- is refused: only a decision about that call may end the doubt. Answers with the state that it left.
+create function longhaul.resume_run(
+    run_id uuid,
+    reason text    default null,
+    actor  text    default null,
+    notify boolean default true
+)
+returns text
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    found_run    longhaul.run;
+    unknown_step longhaul.step;
+    stopped      boolean;
+begin
+    select run.* into found_run from longhaul.run where run.id = resume_run.run_id for no key update;
+    if not found then
+        perform longhaul.refuse('LH404', 'no_such_run', format('run %s does not exist', run_id));
+    end if;
+    stopped := found_run.state = 'failed' or found_run.waiting_for is not distinct from 'approval';
+    if found_run.state in ('succeeded', 'cancelled') or (found_run.paused_at is null and not stopped) then
+        perform longhaul.refuse('LH409', 'not_resumable',
+            format('run %s is %s: only a paused run, a failed one, or one that waits for a person, is resumed', run_id,
+                found_run.state || coalesce(' for a ' || found_run.waiting_for, '')));
+    end if;
+
+    -- A pause is lifted first; what a paused run had been waiting for, it still waits for.
+    if found_run.paused_at is not null and found_run.state <> 'failed' then
+        insert into longhaul.request (run_id, wake, kind, actor, reason)
+        values (run_id, found_run.wakes + 1, 'resume', coalesce(actor, session_user), reason);
+    end if;
+    if found_run.paused_at is not null and found_run.state <> 'failed' then
+        if found_run.state <> 'running' then
+            insert into longhaul.event (run_id, seq, kind, fence, data)
+            values (run_id, found_run.event_seq + 1, 'run.resumed', found_run.fence,
+                json_build_object('by', coalesce(actor, session_user), 'reason', reason, 'from', 'paused'));
+        end if;
+        update longhaul.run
+        set paused_at    = null,
+            paused_by    = null,
+            pause_reason = null,
+            wakes        = run.wakes + 1,
+            event_seq    = run.event_seq + (run.state <> 'running')::integer
+        where run.id = resume_run.run_id;
+        if notify and found_run.state in ('queued', 'waiting') then
+            perform pg_notify('longhaul_due', found_run.queue);
+            perform pg_notify('longhaul_event', run_id::text);
+        end if;
+        return found_run.state;
+    end if;
+
+    select step.*
+    into unknown_step
+    from longhaul.step
+    where step.run_id = resume_run.run_id
+      and step.state = 'unknown'
+      and step.effect = 'at_most_once'
+    order by step.seq
+    limit 1;
+    if found then
+        perform longhaul.refuse('LH409', 'unknown_outcome',
+            format('step %s (%s) of run %s may have happened, and nobody can vouch for it', unknown_step.seq,
+                unknown_step.name, run_id),
+            'find out what happened; until decisions on unknown outcomes exist, longhaul run cancel ends the run');
+    end if;
+
+    insert into longhaul.request (run_id, wake, kind, actor, reason)
+    values (run_id, found_run.wakes + 1, 'resume', coalesce(actor, session_user), reason);
+    insert into longhaul.event (run_id, seq, kind, fence, data)
+    values (run_id, found_run.event_seq + 1, 'run.resumed', found_run.fence,
+        json_build_object('by', coalesce(actor, session_user), 'reason', reason, 'from', found_run.state));
+    update longhaul.run
+    set state         = 'queued',
+        waiting_for   = null,
+        wait_reason   = null,
+        due_at        = now(),
+        ended_at      = null,
+        error         = null,
+        paused_at     = null,
+        paused_by     = null,
+        pause_reason  = null,
+        -- One stays until a result is recorded: what a dead worker may have begun without a trace is still in doubt.
+        crashes       = least(run.crashes, 1),
+        event_seq     = found_run.event_seq + 1,
+        wakes         = run.wakes + 1,
+        resumed_fence = found_run.fence,
+        deadline_at   = case when run.deadline_at <= now() then now() + (run.deadline_at - run.created_at)
+                             else run.deadline_at end
+    where run.id = resume_run.run_id;
+    if notify then
+        perform pg_notify('longhaul_due', found_run.queue);
+        perform pg_notify('longhaul_event', run_id::text);
+    end if;
+    return 'queued';
+end
+$$;
