@@ -155,7 +155,7 @@ create table longhaul.step (
     evidence           json,
     constraint step_pkey primary key (run_id, seq),
     constraint step_kind check (
-        kind in ('model', 'tool', 'task', 'timer', 'signal', 'child', 'approval', 'compaction', 'check')),
+        kind in ('model', 'tool', 'probe', 'task', 'timer', 'signal', 'child', 'approval', 'compaction', 'check')),
     constraint step_state check (state in ('waiting', 'running', 'succeeded', 'failed', 'cancelled', 'unknown')),
     constraint step_effect check (effect in ('read_only', 'idempotent', 'transactional', 'at_most_once')),
     constraint step_ended_has_a_time check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
@@ -218,6 +218,52 @@ create table longhaul.signal (
     constraint signal_id_key unique (run_id, id)
 ) partition by range (run_id);
 
+-- What a person is asked, about a step or about the run as a whole, and what was decided. One is open at a time for each
+-- step, and one for the run. Its verbs are the decisions that may be taken. Once it is no longer open it never changes.
+create table longhaul.approval (
+    run_id     uuid        not null,
+    id         uuid        not null default gen_random_uuid(),
+    step_seq   integer,
+    -- Of the step's attempts, the one that it is about.
+    attempt    integer,
+    -- The run's, when it was asked.
+    fence      bigint      not null,
+    reason     text        not null,
+    verbs      text[]      not null,
+    summary    text        not null,
+    state      text        not null default 'open',
+    opened_at  timestamptz not null default now(),
+    -- Until then the call may still be on its way, and nobody can say that it did not happen.
+    settles_at timestamptz,
+    decided_at timestamptz,
+    verb       text,
+    actor      text,
+    words      text,
+    result     json,
+    constraint approval_pkey primary key (run_id, id),
+    constraint approval_state check (state in ('open', 'decided', 'withdrawn', 'superseded')),
+    constraint approval_closed_has_a_time check ((state = 'open') = (decided_at is null)),
+    constraint approval_decided_is_whole check (
+        (state = 'decided') = (verb is not null) and (state = 'decided') = (actor is not null) and verb = any (verbs)),
+    constraint approval_step_has_an_attempt check ((step_seq is null) = (attempt is null))
+) partition by range (run_id);
+
+create unique index approval_open_idx on longhaul.approval (run_id, step_seq) nulls not distinct where state = 'open';
+create index approval_id_idx on longhaul.approval (id);
+create index approval_inbox_idx on longhaul.approval (opened_at, id) where state = 'open';
+
+-- Results that came after their run had moved on to another holder. Never applied: evidence for whoever must decide.
+create table longhaul.late_result (
+    run_id    uuid        not null,
+    step_seq  integer     not null,
+    attempt   integer     not null,
+    worker_id uuid        not null,
+    fence     bigint      not null,
+    at        timestamptz not null default now(),
+    outcome   json        not null,
+    constraint late_result_pkey primary key (run_id, step_seq, attempt, fence)
+) partition by range (run_id);
+
 -- lz4 where the server has it; the server's own method otherwise.
 do $$
 begin
@@ -229,6 +275,8 @@ begin
             alter result set compression lz4;
         alter table longhaul.step alter request set compression lz4, alter result set compression lz4;
         alter table longhaul.signal alter payload set compression lz4;
+        alter table longhaul.approval alter result set compression lz4;
+        alter table longhaul.late_result alter outcome set compression lz4;
     end if;
 end
 $$;

@@ -45,6 +45,10 @@ begin
                 spares_children     = not coalesce(children, true),
                 wakes               = run.wakes + 1
             where run.id = cancel_run.run_id;
+            update longhaul.approval
+            set state = 'withdrawn', decided_at = now()
+            where approval.run_id = cancel_run.run_id
+              and approval.state = 'open';
         end if;
         if coalesce(children, true) then
             perform longhaul.cancel_children(run_id, reason, actor, notify);
@@ -98,6 +102,7 @@ begin
         cancel_reason       = reason,
         spares_children     = not coalesce(children, true)
     where run.id = cancel_run.run_id;
+    perform longhaul.ask_about_ended(run_id);
     if notify then
         perform pg_notify('longhaul_event', run_id::text);
     end if;
@@ -231,8 +236,18 @@ begin
         perform longhaul.refuse('LH409', 'unknown_outcome',
             format('step %s (%s) of run %s may have happened, and nobody can vouch for it', unknown_step.seq,
                 unknown_step.name, run_id),
-            'find out what happened; until decisions on unknown outcomes exist, longhaul run cancel ends the run');
+            'find out what happened, and decide it: longhaul inbox list --run ' || run_id);
     end if;
+    -- What is asked of the run, and whether a call may be tried under its old key, is decided with it.
+    update longhaul.approval
+    set state      = 'decided',
+        decided_at = now(),
+        verb       = 'approve',
+        actor      = coalesce(resume_run.actor, session_user),
+        words      = resume_run.reason
+    where approval.run_id = resume_run.run_id
+      and approval.state = 'open'
+      and 'approve' = any (approval.verbs);
 
     insert into longhaul.request (run_id, wake, kind, actor, reason)
     values (run_id, found_run.wakes + 1, 'resume', coalesce(actor, session_user), reason);

@@ -1,4 +1,4 @@
--- Runs, steps, attempts, events, requests and signals lie in partitions of a month each (UTC), by the time in the run's id.
+-- Runs and all that is theirs lie in partitions of a month each (UTC), by the time in the run's id.
 -- A run's rows are all of one month, however long it lives (docs/decisions/0010-partitions.md).
 
 -- The lowest run id of an instant: the bound of a partition.
@@ -28,7 +28,7 @@ language sql
 immutable parallel safe
 as $$
     values ('run', 'id'), ('step', 'run_id'), ('attempt', 'run_id'), ('event', 'run_id'), ('request', 'run_id'),
-        ('signal', 'run_id')
+        ('signal', 'run_id'), ('approval', 'run_id'), ('late_result', 'run_id')
 $$;
 
 -- Names a partition's indexes after their parents: run_claim_idx is run_2026_11_claim_idx there.
@@ -156,7 +156,8 @@ begin
     end loop;
     -- From here on nobody writes past us into a month that is about to have its table.
     lock table longhaul.run_default, longhaul.step_default, longhaul.attempt_default, longhaul.event_default,
-        longhaul.request_default, longhaul.signal_default in access exclusive mode;
+        longhaul.request_default, longhaul.signal_default, longhaul.approval_default, longhaul.late_result_default
+        in access exclusive mode;
     for place in select * from longhaul.places_of(months) loop
         execute format(
             'with moved as (delete from longhaul.%1$I where %2$I >= %3$L and %2$I < %4$L returning *)'
@@ -175,12 +176,14 @@ exception
 end
 $$;
 
-create table longhaul.run_default     partition of longhaul.run default with (fillfactor = 80);
-create table longhaul.step_default    partition of longhaul.step default;
-create table longhaul.attempt_default partition of longhaul.attempt default;
-create table longhaul.event_default   partition of longhaul.event default;
-create table longhaul.request_default partition of longhaul.request default;
-create table longhaul.signal_default  partition of longhaul.signal default;
+create table longhaul.run_default         partition of longhaul.run default with (fillfactor = 80);
+create table longhaul.step_default        partition of longhaul.step default;
+create table longhaul.attempt_default     partition of longhaul.attempt default;
+create table longhaul.event_default       partition of longhaul.event default;
+create table longhaul.request_default     partition of longhaul.request default;
+create table longhaul.signal_default      partition of longhaul.signal default;
+create table longhaul.approval_default    partition of longhaul.approval default;
+create table longhaul.late_result_default partition of longhaul.late_result default;
 
 do $$
 begin

@@ -11,6 +11,7 @@ pub use digest::digest_text;
 pub use read::{Mistake, Readout, read};
 
 use crate::effect::Effect;
+use crate::probe::Probe;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -142,6 +143,9 @@ pub struct Tool {
     pub retry: RetryPolicy,
     /// Who learns of a call that failed for good.
     pub on_error: OnError,
+    /// How a call of unknown outcome is looked up before a person is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
     /// What is done when the model calls it.
     #[serde(flatten)]
     pub action: ToolAction,

@@ -5,11 +5,12 @@ pub(crate) mod contract;
 use crate::definition::{Agent, FunctionTool, Limits, Model, OnError, OnRefusal, RetryPolicy, Tool, ToolAction};
 use crate::effect::Effect;
 use crate::error::{ErrorClass, StepError};
-use crate::journal::{Journal, ModelReply, Step, StepBody, StepState, ToolOutcome};
-use crate::next_action::{Action, Again, Move};
+use crate::journal::{Asked, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome};
+use crate::next_action::{Action, Again, Move, Resolution, effect};
+use crate::probe::{Probe, Rule};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A desk with one tool of each effect; `audit` fails its run.
 pub(crate) fn agent() -> Agent {
@@ -51,6 +52,7 @@ fn tool(name: &str, effect: Effect, on_error: OnError) -> Tool {
         timeout_seconds: 30,
         retry: retry(),
         on_error,
+        probe: None,
         action: ToolAction::Function(FunctionTool {
             function: name.to_owned(),
         }),
@@ -80,7 +82,24 @@ pub(crate) fn journal(steps: Vec<Step>) -> Journal {
         history: Vec::new(),
         input: raw(&json!("Refund order 7.")),
         deadline: None,
+        asked: steps
+            .iter()
+            .filter(|step| step.state == StepState::Unknown)
+            // Whoever resumes a run decides about those that may be tried again.
+            .filter(|step| !step.resumed_over || effect(step) == Effect::AtMostOnce)
+            .map(asked)
+            .collect(),
         steps,
+    }
+}
+
+/// People are asked about a step.
+pub(crate) fn asked(step: &Step) -> Asked {
+    Asked {
+        id: format!("about {}", step.seq),
+        about: Some((step.seq, step.attempt)),
+        resumed_over: false,
+        standing: Standing::Open,
     }
 }
 
@@ -122,6 +141,7 @@ pub(crate) fn step(seq: u32, turn: u32, state: StepState, body: StepBody) -> Ste
         attempt: 1,
         attempts_max: 3,
         maybe_applied: false,
+        attempt_started_at: at(0),
         budget_from: at(0),
         due_at: None,
         error: None,
@@ -159,6 +179,37 @@ pub(crate) fn tool_step(seq: u32, (turn, index): (u32, u32), effect: Effect, sta
         outcome,
     };
     step(seq, turn, state, body)
+}
+
+/// Asks `look` for an id, which is null where the call did not happen.
+pub(crate) fn probe() -> Probe {
+    let rule = |present| Rule {
+        error: None,
+        pointer: Some("/id".to_owned()),
+        equals: None,
+        present: Some(present),
+    };
+    Probe {
+        tool: "look".to_owned(),
+        input: Map::from_iter([("key".to_owned(), json!("{key}"))]),
+        happened: rule(true),
+        did_not_happen: rule(false),
+    }
+}
+
+/// A probe of the attempt of a step.
+pub(crate) fn probe_step(seq: u32, (of, attempt): (u32, u32), state: StepState, content: &str) -> Step {
+    let outcome = (state == StepState::Succeeded).then(|| ToolOutcome {
+        content: content.to_owned(),
+        ..ToolOutcome::default()
+    });
+    let body = StepBody::Probe {
+        of,
+        attempt,
+        name: "look".to_owned(),
+        outcome,
+    };
+    step(seq, 1, state, body)
 }
 
 impl Step {
@@ -224,9 +275,16 @@ fn told_move(next: &Move) -> String {
                 Again::Due => "due",
                 Again::Interrupted => "interrupted",
                 Again::Resumed => "resumed",
+                Again::DidNotHappen => "did not happen",
             };
             format!("again {seq} {why}")
         }
+        Move::Ask { seq } => format!("ask about {seq}"),
+        Move::Probe { of } => format!("probe {of}"),
+        Move::Resolve { seq, into, by } => match into {
+            Resolution::Succeeded(outcome) => format!("{seq} succeeded with {:?} by {by}", outcome.content),
+            Resolution::Failed(error) => format!("{seq} failed with {} by {by}", error.code),
+        },
         Move::GiveUp { seq, unknown, error } => {
             let end = unknown.map_or("failed", |reason| reason.as_str());
             format!("give up {seq} as {end}: {}", error.code)

@@ -17,6 +17,91 @@ pub struct Journal {
     pub deadline: Option<DateTime<Utc>>,
     /// In the order of their numbers.
     pub steps: Vec<Step>,
+    /// What people were asked, in the order asked.
+    pub asked: Vec<Asked>,
+}
+
+/// What people were asked about a step, or about the run as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Of the approval.
+    pub id: String,
+    /// The step and its attempt; absent: the run as a whole.
+    pub about: Option<(u32, u32)>,
+    /// Somebody resumed the run since then.
+    pub resumed_over: bool,
+    /// What has come of it.
+    pub standing: Standing,
+}
+
+/// What has come of a question to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing yet.
+    Open,
+    /// This.
+    Decided(Decision),
+    /// Nobody is asked any more.
+    Closed,
+}
+
+/// What a person decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do.
+    pub verb: Verb,
+    /// Who decided.
+    pub actor: String,
+    /// In whose words.
+    pub words: Option<String>,
+    /// The result of a call that happened.
+    pub told: Option<ToolOutcome>,
+}
+
+/// What a person may decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// The call was carried out.
+    Happened,
+    /// It was not: it may be made.
+    DidNotHappen,
+    /// Its probe is to be asked once more.
+    ProbeAgain,
+    /// Nobody will find out: it has failed.
+    GiveUp,
+    /// Go on, with fresh retries.
+    Approve,
+    /// Do not go on.
+    Reject,
+}
+
+impl Verb {
+    /// Every verb.
+    pub const ALL: [Self; 6] = [
+        Self::Happened,
+        Self::DidNotHappen,
+        Self::ProbeAgain,
+        Self::GiveUp,
+        Self::Approve,
+        Self::Reject,
+    ];
+
+    /// As stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Happened => "happened",
+            Self::DidNotHappen => "did_not_happen",
+            Self::ProbeAgain => "probe_again",
+            Self::GiveUp => "give_up",
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+        }
+    }
+
+    /// The verb stored under that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == name)
+    }
 }
 
 /// One recorded step.
@@ -34,6 +119,8 @@ pub struct Step {
     pub attempts_max: u32,
     /// Whether any attempt may have been applied without our knowing.
     pub maybe_applied: bool,
+    /// When its last attempt began.
+    pub attempt_started_at: DateTime<Utc>,
     /// Since when its budget of time counts: its first attempt, or the last resume of its run.
     pub budget_from: DateTime<Utc>,
     /// When a waiting step may be tried again.
@@ -68,6 +155,30 @@ impl Journal {
             .iter()
             .rev()
             .find(|step| step.turn == turn && matches!(step.body, StepBody::Tool { index, .. } if index == call_index))
+    }
+
+    /// What people were last asked about a step as it stands.
+    pub fn asked_about(&self, step: &Step) -> Option<&Asked> {
+        let about = Some((step.seq, step.attempt));
+        self.asked.iter().rev().find(|asked| asked.about == about)
+    }
+
+    /// How often people wanted a step, as it stands, to be probed again.
+    pub(crate) fn probes_wanted(&self, step: &Step) -> usize {
+        let about = Some((step.seq, step.attempt));
+        let again =
+            |asked: &&Asked| matches!(&asked.standing, Standing::Decided(told) if told.verb == Verb::ProbeAgain);
+        self.asked
+            .iter()
+            .filter(|asked| asked.about == about)
+            .filter(again)
+            .count()
+    }
+
+    /// The probes of a step as it stands, in the order made.
+    pub fn probes_of(&self, step: &Step) -> Vec<&Step> {
+        let is_of = |probe: &&Step| matches!(probe.body, StepBody::Probe { of, attempt, .. } if (of, attempt) == (step.seq, step.attempt));
+        self.steps.iter().filter(is_of).collect()
     }
 
     /// Whether no step from that one on was taken out of the journal by hand.
@@ -127,10 +238,21 @@ pub enum StepBody {
         /// What the model is told.
         outcome: Option<ToolOutcome>,
     },
+    /// A tool call that asks whether another call happened. The model does not see it.
+    Probe {
+        /// The step of that call.
+        of: u32,
+        /// Its attempt.
+        attempt: u32,
+        /// The tool's name.
+        name: String,
+        /// What it answered.
+        outcome: Option<ToolOutcome>,
+    },
 }
 
 /// What the model is told about a tool call.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub struct ToolOutcome {
     /// Text, within [`crate::tool::OUTPUT_BYTES_MAX`].
     pub content: String,

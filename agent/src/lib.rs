@@ -4,12 +4,14 @@
 //! [`next_action`], acts, records what happened, and asks again. Start at [`next_action()`].
 
 pub mod definition;
+mod doubt;
 pub mod effect;
 pub mod error;
 #[cfg(test)]
 mod fixture;
 pub mod journal;
 pub mod next_action;
+pub mod probe;
 pub mod tool;
 pub mod transcript;
 pub mod turn;
@@ -18,5 +20,5 @@ pub mod wire;
 pub use definition::Agent;
 pub use effect::{AttemptOutcome, Effect, Verdict};
 pub use error::{ErrorClass, StepError};
-pub use journal::{Journal, ModelReply, Step, StepBody, StepState, ToolOutcome};
+pub use journal::{Asked, Decision, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
 pub use next_action::{Action, Move, WaitFor, next_action};

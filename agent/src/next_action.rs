@@ -4,9 +4,10 @@
 //! nothing else, so the same facts give the same action on every worker and release. Start at [`next_action`].
 
 use crate::definition::{Agent, OnRefusal};
+use crate::doubt::{self, Doubts, Probing};
 use crate::effect::{Effect, UnknownReason};
 use crate::error::{ErrorClass, StepError};
-use crate::journal::{Journal, ModelReply, Step, StepBody, StepState};
+use crate::journal::{Asked, Decision, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
 use crate::tool::ToolCall;
 use crate::turn::{self, Turn};
 use crate::wire::messages::{ORGANIZATION_ON_HOLD, SPEND_CAP};
@@ -92,6 +93,25 @@ pub enum Move {
         /// Why, which says whether it costs an attempt.
         why: Again,
     },
+    /// Ask people what became of a call.
+    Ask {
+        /// Which one.
+        seq: u32,
+    },
+    /// Ask a call's probe whether it happened.
+    Probe {
+        /// Which one.
+        of: u32,
+    },
+    /// End a step whose outcome was unknown.
+    Resolve {
+        /// Which one.
+        seq: u32,
+        /// What became of it.
+        into: Resolution,
+        /// Who says so.
+        by: String,
+    },
     /// Stop trying.
     GiveUp {
         /// Which one.
@@ -103,6 +123,15 @@ pub enum Move {
     },
 }
 
+/// What became of a step whose outcome was unknown.
+#[derive(Debug, Clone)]
+pub enum Resolution {
+    /// It happened.
+    Succeeded(ToolOutcome),
+    /// Nobody counts on it any more.
+    Failed(StepError),
+}
+
 /// Why a step is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
@@ -111,8 +140,10 @@ pub enum Again {
     /// Its worker died. That is not the target's failure and costs none of the step's attempts: the run's crash count
     /// bounds it.
     Interrupted,
-    /// Somebody resumed the run: a fresh budget.
+    /// Somebody resumed the run, or approved of it: a fresh budget.
     Resumed,
+    /// Its probe, or a person, says that no attempt before has happened: a fresh budget, and no doubt any more.
+    DidNotHappen,
 }
 
 /// What a parked run waits for.
@@ -120,6 +151,8 @@ pub enum Again {
 pub enum WaitFor {
     /// A person.
     Approval,
+    /// The time at which a probe can tell.
+    Probe,
 }
 
 impl WaitFor {
@@ -127,6 +160,7 @@ impl WaitFor {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Approval => "approval",
+            Self::Probe => "probe",
         }
     }
 }
@@ -135,9 +169,12 @@ impl WaitFor {
 /// such as `Interrupted` ones; then the newest turn.
 pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Action {
     if journal.deadline.is_some_and(|deadline| deadline <= now) {
-        return at_the_deadline(journal);
+        return at_the_deadline(agent, journal, now);
     }
-    let taken_up = take_up(journal, now);
+    if let Some(error) = rejected(journal) {
+        return Action::Fail(error);
+    }
+    let taken_up = take_up(agent, journal, now);
     if !taken_up.is_empty() {
         return Action::Act(taken_up);
     }
@@ -154,20 +191,54 @@ pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
         StepState::Failed if !model.resumed_over => after_failed_model(agent, model),
         StepState::Failed | StepState::Cancelled => call_model(agent, model.turn, Some(model.seq)),
         StepState::Succeeded => match reply(model) {
-            Some(reply) => after_reply(agent, journal, Answered { model, reply }),
+            Some(reply) => after_reply(agent, (journal, now), Answered { model, reply }),
             None => call_model(agent, model.turn, Some(model.seq)),
         },
     }
 }
 
-/// Steps whose next move does not depend on the turn: those that a dead worker left, those that fell due, and those that
-/// somebody let go on.
-fn take_up(journal: &Journal, now: DateTime<Utc>) -> Vec<Move> {
-    journal
-        .steps
-        .iter()
-        .filter_map(|step| take_up_step(step, now))
-        .collect()
+/// What the run fails with where a person decided that it is not to go on.
+fn rejected(journal: &Journal) -> Option<StepError> {
+    let about_run = |asked: &&Asked| asked.about.is_none() && !asked.resumed_over;
+    match &journal.asked.iter().rev().find(about_run)?.standing {
+        Standing::Decided(Decision {
+            verb: Verb::Reject,
+            actor,
+            words,
+            ..
+        }) => Some(StepError::new(
+            ErrorClass::Permanent,
+            "rejected",
+            match words {
+                Some(words) => format!("{actor} decided that the run does not go on: {words}"),
+                None => format!("{actor} decided that the run does not go on"),
+            },
+        )),
+        Standing::Open | Standing::Decided(_) | Standing::Closed => None,
+    }
+}
+
+/// Steps whose next move does not depend on the turn: those that a dead worker left, those that fell due, those that
+/// somebody let go on, and those that nobody can vouch for.
+fn take_up(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Vec<Move> {
+    let doubts = Doubts {
+        agent,
+        journal,
+        probing: Probing::Allowed,
+        now,
+    };
+    let next = |step: &Step| match step.state {
+        StepState::Unknown => take_up_step(step, now)
+            .filter(|_| journal.asked_about(step).is_none())
+            .or_else(|| doubt::settle(doubts, step)),
+        StepState::Waiting
+        | StepState::Running
+        | StepState::Interrupted
+        | StepState::Succeeded
+        | StepState::Failed
+        | StepState::Cancelled => take_up_step(step, now),
+    };
+    journal.steps.iter().filter_map(next).collect()
 }
 
 fn take_up_step(step: &Step, now: DateTime<Utc>) -> Option<Move> {
@@ -208,7 +279,7 @@ fn lost_track(step: &Step) -> Move {
 
 /// A run whose time is over starts nothing more. What is out is waited for, each call within its own limit; what may
 /// have happened stays unknown, whatever the time.
-fn at_the_deadline(journal: &Journal) -> Action {
+fn at_the_deadline(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Action {
     if journal.steps.iter().any(|step| step.state == StepState::Running) {
         return Action::Await { until: None };
     }
@@ -219,7 +290,7 @@ fn at_the_deadline(journal: &Journal) -> Action {
              resuming the run gives it the same time once more",
         )
     };
-    let given_up: Vec<Move> = journal
+    let mut moves: Vec<Move> = journal
         .steps
         .iter()
         .filter(|step| matches!(step.state, StepState::Waiting | StepState::Interrupted))
@@ -237,10 +308,18 @@ fn at_the_deadline(journal: &Journal) -> Action {
             }
         })
         .collect();
-    if !given_up.is_empty() {
-        return Action::Act(given_up);
+    let doubts = Doubts {
+        agent,
+        journal,
+        probing: Probing::Over,
+        now,
+    };
+    let unknown = journal.steps.iter().filter(|step| step.state == StepState::Unknown);
+    moves.extend(unknown.filter_map(|step| doubt::settle(doubts, step)));
+    if !moves.is_empty() {
+        return Action::Act(moves);
     }
-    park_for_unknown(journal, None).unwrap_or_else(|| Action::Fail(error()))
+    doubts.park(None).unwrap_or_else(|| Action::Fail(error()))
 }
 
 fn call_model(agent: &Agent, turn: u32, replaces: Option<u32>) -> Action {
@@ -294,10 +373,10 @@ struct Answered<'a> {
     reply: &'a ModelReply,
 }
 
-fn after_reply(agent: &Agent, journal: &Journal, answered: Answered<'_>) -> Action {
+fn after_reply(agent: &Agent, (journal, now): (&Journal, DateTime<Utc>), answered: Answered<'_>) -> Action {
     let turn = answered.model.turn;
     match turn::read(agent, turn, answered.reply) {
-        Ok(Turn::Calls(calls)) => after_calls(agent, journal, (answered, &calls)),
+        Ok(Turn::Calls(calls)) => after_calls(agent, (journal, now), (answered, &calls)),
         Ok(Turn::Answer(answer)) => Action::Finish { answer },
         Ok(Turn::Empty) if count_turns(agent, journal, is_empty) <= turn::EMPTY_ANSWERS_MAX => {
             call_model(agent, turn + 1, None)
@@ -333,7 +412,11 @@ fn count_turns(agent: &Agent, journal: &Journal, wanted: fn(&Turn) -> bool) -> u
         .count()
 }
 
-fn after_calls(agent: &Agent, journal: &Journal, (answered, calls): (Answered<'_>, &[ToolCall])) -> Action {
+fn after_calls(
+    agent: &Agent,
+    (journal, now): (&Journal, DateTime<Utc>),
+    (answered, calls): (Answered<'_>, &[ToolCall]),
+) -> Action {
     let turn = answered.model.turn;
     // The calls of a turn are recorded together, right after its reply.
     let is_recorded = (0..)
@@ -361,14 +444,20 @@ fn after_calls(agent: &Agent, journal: &Journal, (answered, calls): (Answered<'_
             .take(calls.len())
             .filter_map(|index| journal.call_step(turn, index))
     };
-    let due = steps()
-        .filter(|step| step.state == StepState::Waiting)
-        .filter_map(|step| step.due_at)
-        .min();
-    if steps().any(|step| step.state == StepState::Running) {
+    let doubts = Doubts {
+        agent,
+        journal,
+        probing: Probing::Allowed,
+        now,
+    };
+    let retries = steps().filter(|step| step.state == StepState::Waiting);
+    let due = retries.filter_map(|step| step.due_at).chain(doubts.probe_due()).min();
+    let is_probe = |step: &&Step| matches!(step.body, StepBody::Probe { .. });
+    let probes = journal.steps.iter().filter(is_probe);
+    if steps().chain(probes).any(|step| step.state == StepState::Running) {
         return Action::Await { until: due };
     }
-    if let Some(parked) = park_for_unknown(journal, due) {
+    if let Some(parked) = doubts.park(due) {
         return parked;
     }
     if let Some(until) = due {
@@ -470,23 +559,6 @@ pub(crate) fn cut_call(stop_reason: Option<&str>) -> StepError {
     .suggest("call the tool again if it is still needed")
 }
 
-fn park_for_unknown(journal: &Journal, until: Option<DateTime<Utc>>) -> Option<Action> {
-    let unknown = || journal.steps.iter().filter(|step| step.state == StepState::Unknown);
-    let first = unknown().next()?;
-    // A call that nobody may repeat outweighs one that may go on under its old key.
-    let outcome = unknown().any(|step| effect(step) == Effect::AtMostOnce) || effect(first) == Effect::AtMostOnce;
-    let reason = if outcome {
-        UnknownReason::UnknownOutcome
-    } else {
-        UnknownReason::RetriesExhausted
-    };
-    Some(Action::Park {
-        waiting_for: WaitFor::Approval,
-        reason: reason.as_str().to_owned(),
-        until,
-    })
-}
-
 fn fatal_error(step: &Step) -> Option<StepError> {
     step.error
         .clone()
@@ -496,14 +568,14 @@ fn fatal_error(step: &Step) -> Option<StepError> {
 fn reply(step: &Step) -> Option<&ModelReply> {
     match &step.body {
         StepBody::Model { reply } => reply.as_ref(),
-        StepBody::Tool { .. } => None,
+        StepBody::Tool { .. } | StepBody::Probe { .. } => None,
     }
 }
 
 /// A model call may be made again: its promise is the budget, not the single call.
-fn effect(step: &Step) -> Effect {
+pub(crate) fn effect(step: &Step) -> Effect {
     match &step.body {
-        StepBody::Model { .. } => Effect::ReadOnly,
+        StepBody::Model { .. } | StepBody::Probe { .. } => Effect::ReadOnly,
         StepBody::Tool { effect, .. } => *effect,
     }
 }

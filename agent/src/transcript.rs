@@ -139,7 +139,7 @@ impl Draft {
         for (id, index) in calls.iter().zip(0..) {
             let recorded = journal.call_step(turn, index).and_then(|step| match &step.body {
                 StepBody::Tool { outcome, .. } if step.state.has_ended() => outcome.clone(),
-                StepBody::Tool { .. } | StepBody::Model { .. } => None,
+                StepBody::Tool { .. } | StepBody::Model { .. } | StepBody::Probe { .. } => None,
             });
             let outcome = recorded.unwrap_or_else(|| {
                 error_outcome(&match stop_reason {

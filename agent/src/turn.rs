@@ -68,7 +68,7 @@ fn earlier_ids(journal: &Journal) -> HashSet<String> {
         .map(|message| &*message.content);
     let replies = journal.steps.iter().filter_map(|step| match &step.body {
         StepBody::Model { reply: Some(reply) } if step.state == StepState::Succeeded => Some(&*reply.content),
-        StepBody::Model { .. } | StepBody::Tool { .. } => None,
+        StepBody::Model { .. } | StepBody::Tool { .. } | StepBody::Probe { .. } => None,
     });
     told.chain(replies).flat_map(tool_calls).map(|call| call.id).collect()
 }

@@ -25,9 +25,9 @@ pub use error::EngineError;
 pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
 pub use sqlx::{Error as DatabaseError, PgConnection};
 pub use transition::{
-    Applied, ApplyAgent, Attention, BatchRefused, Cancelled, ClaimRuns, Claimed, Control, Ending, EventWrite,
-    LiveLease, MonthMade, OnParentEnd, Park, Place, Reclaimed, Recorded, Registration, Release, SendSignal, SignalSent,
-    StartChild, StartRun, Started, StepBegin, StepChange, StepWrites, Then, Transition, Uncommitted, Which,
+    Applied, ApplyAgent, Attention, BatchRefused, Cancelled, ClaimRuns, Claimed, Control, Decide, Ending, EventWrite,
+    LateResult, LiveLease, MonthMade, OnParentEnd, Park, Place, Reclaimed, Recorded, Registration, Release, SendSignal,
+    SignalSent, StartChild, StartRun, Started, StepBegin, StepChange, StepWrites, Then, Transition, Uncommitted, Which,
 };
 
 use sqlx::Connection;

@@ -219,7 +219,7 @@ impl Turns {
 
 impl Desk {
     async fn write(self: Arc<Self>, batch: Vec<Offer>) {
-        let (lone, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|offer| offer.transition.told().is_some());
+        let (lone, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|offer| offer.transition.is_lone());
         for offer in lone {
             self.write_alone(offer);
         }

@@ -6,6 +6,7 @@
 mod agent;
 mod announce_events;
 mod claim_runs;
+mod decide_approval;
 mod doors;
 mod finish_run;
 mod lease;
@@ -22,6 +23,7 @@ mod wake_runs;
 
 pub use agent::{Applied, ApplyAgent};
 pub use claim_runs::{ClaimRuns, Claimed, Which};
+pub use decide_approval::{Decide, LateResult};
 pub use doors::{Cancelled, StartRun, Started};
 pub use finish_run::Ending;
 pub use lease::{Attention, LiveLease, Registration};

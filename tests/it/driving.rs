@@ -2,6 +2,7 @@
 
 mod cancel;
 mod database;
+mod doubt;
 mod limits;
 mod mending;
 mod notification;

@@ -102,6 +102,11 @@ impl Draft {
         self.writes.changed.push(change);
     }
 
+    /// Has people asked about a step.
+    pub(crate) fn ask(&mut self, step_seq: u32) {
+        self.writes.asks.extend(i32::try_from(step_seq));
+    }
+
     pub(crate) fn event(&mut self, kind: &'static str, step_seq: u32, data: Option<serde_json::Value>) {
         self.writes.events.push(EventWrite {
             seq: 0,

@@ -7,6 +7,7 @@
 mod action;
 mod form;
 mod lint;
+mod probe;
 mod report;
 mod root;
 mod schema;

@@ -5,6 +5,7 @@ use crate::journal::{Journal, Step};
 
 mod calls;
 mod deadline;
+mod doubt;
 mod model;
 mod whole_runs;
 mod world;
@@ -25,4 +26,5 @@ fn decided(steps: Vec<Step>) -> String {
 #[test]
 fn a_parked_run_waits_for_an_approval() {
     assert_eq!(WaitFor::Approval.as_str(), "approval");
+    assert_eq!(WaitFor::Probe.as_str(), "probe");
 }

@@ -27,6 +27,8 @@ macro_rules! pages {
 /// In order of the codes.
 static PAGES: &[(&str, &str)] = pages![
     "agent_missing",
+    "already_decided",
+    "approval_closed",
     "bad_cursor",
     "bad_header",
     "bad_id",
@@ -53,6 +55,7 @@ static PAGES: &[(&str, &str)] = pages![
     "invalid_config",
     "invalid_database_url",
     "invalid_deadline",
+    "invalid_decision",
     "invalid_history",
     "invalid_input",
     "invalid_key",
@@ -63,6 +66,7 @@ static PAGES: &[(&str, &str)] = pages![
     "invalid_name",
     "invalid_payload",
     "invalid_priority",
+    "invalid_result",
     "invalid_runs",
     "invalid_runs_file",
     "invalid_script",
@@ -78,6 +82,7 @@ static PAGES: &[(&str, &str)] = pages![
     "no_postgres",
     "no_such_agent",
     "no_such_agent_version",
+    "no_such_approval",
     "no_such_event",
     "no_such_route",
     "no_such_run",
@@ -91,6 +96,8 @@ static PAGES: &[(&str, &str)] = pages![
     "payload_too_large",
     "postgres_died",
     "request_timeout",
+    "result_too_deep",
+    "result_too_large",
     "run_has_ended",
     "signal_id_reused",
     "state_folder_damaged",
@@ -98,6 +105,7 @@ static PAGES: &[(&str, &str)] = pages![
     "state_folder_unusable",
     "timed_out",
     "token_required",
+    "too_early",
     "too_many_streams",
     "unauthorized",
     "unknown_field",
@@ -109,6 +117,7 @@ static PAGES: &[(&str, &str)] = pages![
     "unreadable_row",
     "unsupported_media_type",
     "usage",
+    "verb_not_allowed",
     "wrong_host",
 ];
 

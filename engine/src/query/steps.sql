@@ -1,8 +1,9 @@
 -- A run's journal, as its driver takes it up.
 select
     step.seq,
-    step.turn as "turn!",
-    step.call_index as "call_index!",
+    coalesce(step.turn, 0) as "turn!",
+    coalesce(step.call_index, 0) as "call_index!",
+    step.identity,
     step.kind,
     step.name,
     step.call_id,
@@ -16,6 +17,7 @@ select
     step.fence as "fence: Fence",
     step.due_at,
     step.budget_from,
+    step.attempt_started_at,
     step.request_digest,
     step.request::text as request,
     step.result::text as result,

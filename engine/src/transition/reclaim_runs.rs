@@ -32,6 +32,9 @@ impl Engine {
         let runs = sqlx::query_file_scalar!("src/transition/reclaim_runs.sql", &ids, self.at(), limits::CRASHES_MAX)
             .fetch_all(&mut *transaction)
             .await?;
+        sqlx::query_file!("src/transition/ask_about_quarantined.sql", &ids)
+            .fetch_all(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(Reclaimed {
             workers: closed.into_iter().map(|row| (row.id, row.name)).collect(),

@@ -24,6 +24,8 @@ pub struct StepWrites {
     pub changed: Vec<StepChange>,
     /// Facts, numbered on from the last one.
     pub events: Vec<EventWrite>,
+    /// Steps that people are asked about, since nobody can vouch for them.
+    pub asks: Vec<i32>,
     /// Whether something is about to leave the process: refused once a cancel or a pause was asked for.
     pub has_intent: bool,
     /// Whether a result came in: crashes before it no longer count.
@@ -205,6 +207,29 @@ impl Transition {
         self.parent.filter(|_| matches!(self.then, Then::End(_)))
     }
 
+    /// Whether it has a statement of its own: it tells a parent, or people.
+    pub fn is_lone(&self) -> bool {
+        self.told().is_some() || self.leaves_doubts() || !self.asked().is_empty()
+    }
+
+    /// Whether it ends the run in a way that may leave calls behind whose outcome nobody knows.
+    const fn leaves_doubts(&self) -> bool {
+        matches!(self.then, Then::End(Ending::Failed(_) | Ending::Cancelled))
+    }
+
+    /// What people are asked about: steps, and the run itself where it waits for them as a whole.
+    fn asked(&self) -> Vec<Option<i32>> {
+        let of_steps = ["unknown_outcome", "retries_exhausted"];
+        let run = match &self.then {
+            Then::Park {
+                waiting_for, reason, ..
+            } => waiting_for == "approval" && !of_steps.contains(&reason.as_str()),
+            Then::GoOn | Then::GoOnUnwoken { .. } | Then::End(_) => false,
+        };
+        let steps = self.writes.asks.iter().map(|seq| Some(*seq));
+        steps.chain(run.then_some(None)).collect()
+    }
+
     /// How many rows it writes, besides the run's own.
     pub fn rows(&self) -> usize {
         self.writes.begun.len() + self.writes.changed.len() + self.writes.events.len()
@@ -242,7 +267,8 @@ impl Engine {
         self.write(&self.pool, batch).await
     }
 
-    /// Records one run's transition, after whoever else has the run's row, and tells its parent of its end.
+    /// Records one run's transition, after whoever else has the run's row, tells its parent of its end, and asks people
+    /// what they must decide.
     ///
     /// # Errors
     /// As those of [`Engine::record_batch`].
@@ -254,6 +280,9 @@ impl Engine {
                 .await?;
         }
         let recorded = self.record_in(&mut transaction, transition).await?;
+        if matches!(recorded, Recorded::Now(_)) {
+            ask(&mut transaction, transition).await?;
+        }
         if let (Recorded::Now(_), Some(parent)) = (recorded, transition.told()) {
             sqlx::query_file!("src/transition/child_ended.sql", parent.0, transition.claim.run.0)
                 .fetch_one(&mut *transaction)
@@ -302,6 +331,9 @@ impl Engine {
     /// # Errors
     /// As those of [`Engine::record_batch`].
     pub(crate) async fn record_one(&self, transition: &Transition) -> Result<Recorded, EngineError> {
+        if transition.is_lone() {
+            return self.record_alone(transition).await;
+        }
         match self.record_batch(&[transition]).await?.pop().flatten() {
             Some(recorded) => Ok(recorded),
             None => self.record_alone(transition).await,
@@ -388,4 +420,20 @@ impl Engine {
         .await?;
         Ok(rows)
     }
+}
+
+async fn ask(transaction: &mut PgConnection, transition: &Transition) -> Result<(), EngineError> {
+    let run = transition.claim.run.0;
+    let asked = transition.asked();
+    if !asked.is_empty() {
+        sqlx::query_file!("src/transition/open_approval.sql", run, &asked as &[Option<i32>])
+            .fetch_all(&mut *transaction)
+            .await?;
+    }
+    if transition.leaves_doubts() {
+        sqlx::query_file!("src/transition/ask_about_ended.sql", run)
+            .fetch_one(&mut *transaction)
+            .await?;
+    }
+    Ok(())
 }

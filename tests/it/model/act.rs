@@ -25,7 +25,7 @@ pub(super) type Held = Result<(), TestCaseError>;
 
 /// The engine and the model, which have gone through the same.
 pub(super) struct Pair<'a> {
-    pub(super) stage: &'a Stage,
+    stage: &'a Stage,
     pub(super) engine: Engine,
     pub(super) recorder: &'a Recorder,
     clock: Clock,
@@ -82,6 +82,7 @@ impl<'a> Pair<'a> {
     pub(super) async fn act(&mut self, operation: &Operation) -> Held {
         self.memory.begin();
         self.advance(1);
+        self.all_free().await;
         match operation {
             Operation::Start(wishes) => self.start(wishes).await?,
             Operation::StartChild { parent, wish } => self.start_child(*parent, wish).await?,
@@ -122,6 +123,17 @@ impl<'a> Pair<'a> {
             return Ok(());
         }
         Err(TestCaseError::fail(differences))
+    }
+
+    /// Postgres tells of a refusal a moment before it lets go of what was locked, and much passes over what is.
+    async fn all_free(&self) {
+        for table in ["run", "worker"] {
+            let locking = format!("select from longhaul.{table} for no key update");
+            let free = sqlx::query(sqlx::AssertSqlSafe(locking))
+                .execute(&self.stage.pool)
+                .await;
+            free.expect("nobody holds anything");
+        }
     }
 
     fn advance(&mut self, seconds: i64) {

@@ -208,6 +208,7 @@ impl Tables {
         sqlx::raw_sql(
             "delete from longhaul.run; delete from longhaul.step; delete from longhaul.attempt;
              delete from longhaul.event; delete from longhaul.request; delete from longhaul.signal;
+             delete from longhaul.approval; delete from longhaul.late_result;
              delete from longhaul.worker; delete from longhaul.run_key;",
         )
         .execute(pool)

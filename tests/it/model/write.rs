@@ -62,6 +62,7 @@ fn transition(pair: &Pair<'_>, entry: &Entry, claim: Claim) -> Transition {
             begun,
             changed,
             events,
+            asks: Vec::new(),
             has_intent: entry.has_intent,
             has_result: entry.has_result,
         },

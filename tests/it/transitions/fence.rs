@@ -126,6 +126,7 @@ async fn an_intent_after_a_cancel_or_a_pause_is_refused_as_a_whole() {
             begun: vec![call(2, "idempotent")],
             changed: vec![change(1, "succeeded")],
             events: vec![fact(last + 2, "step.succeeded", 1), fact(last + 3, "step.started", 2)],
+            asks: Vec::new(),
             has_intent: true,
             has_result: true,
         };

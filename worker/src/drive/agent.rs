@@ -5,6 +5,7 @@
 
 mod attempt;
 mod begin;
+mod doubt;
 #[cfg(feature = "planted-faults")]
 mod early;
 mod outcome;
@@ -19,7 +20,7 @@ use agent::{Journal, Step, StepError};
 use attempt::{Finished, InFlight};
 use begin::Sent;
 use chrono::{DateTime, Utc};
-use engine::{Ending, EngineError};
+use engine::{Ending, EngineError, Fence};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +40,10 @@ struct Driver {
     tenant: String,
     requester: String,
     journal: Journal,
+    /// What is recorded under this one or an earlier one came before the last resume.
+    resumed_fence: Fence,
+    /// The count of wake-ups at which people's decisions were last read.
+    asked_at: i64,
     /// What each step sends: the same bytes in every attempt.
     sent: HashMap<u32, Sent>,
     in_flight: InFlight,
@@ -57,16 +62,22 @@ impl Driver {
             if let Some(stop) = self.hold.stop() {
                 return self.wind_down(stop).await;
             }
+            self.take_up_decisions().await?;
             let flow = match next_action(&self.version.agent, &self.journal, self.hold.now()) {
                 Action::Act(moves) => self.act(moves).await?,
                 Action::Await { until } => self.wait(until).await?,
                 Action::Wait { until } if until - self.hold.now() <= MOMENT => self.wait(Some(until)).await?,
                 Action::Wait { until } => self.park("timer", "retry", Some(until)).await?,
                 Action::Park {
-                    waiting_for: WaitFor::Approval,
+                    waiting_for: WaitFor::Probe,
+                    until: Some(until),
+                    ..
+                } if until - self.hold.now() <= MOMENT => self.wait(Some(until)).await?,
+                Action::Park {
+                    waiting_for,
                     reason,
                     until,
-                } => self.park(WaitFor::Approval.as_str(), &reason, until).await?,
+                } => self.park(waiting_for.as_str(), &reason, until).await?,
                 Action::Finish { answer } => {
                     self.finish(Ending::Succeeded(json!({"answer": answer}).to_string()))
                         .await?

@@ -49,6 +49,7 @@ impl Scene {
                 horizon_seconds: 1,
             },
             on_error: OnError::TellModel,
+            probe: None,
             action,
         };
         Self {

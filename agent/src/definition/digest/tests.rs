@@ -78,7 +78,7 @@ prop_compose! {
         on_error in prop::sample::select(vec![OnError::TellModel, OnError::FailRun]),
         action in action(),
     ) -> Tool {
-        Tool { name, description, effect, input, strict, timeout_seconds, retry, on_error, action }
+        Tool { name, description, effect, input, strict, timeout_seconds, retry, on_error, probe: None, action }
     }
 }
 

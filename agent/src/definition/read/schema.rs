@@ -71,7 +71,7 @@ fn from_json(report: &mut Report<'_>, path: &Path, text: &str) -> Option<Value> 
     }
 }
 
-fn from_toml(report: &mut Report<'_>, path: &Path, value: &DeValue<'_>, depth: usize) -> Option<Value> {
+pub(super) fn from_toml(report: &mut Report<'_>, path: &Path, value: &DeValue<'_>, depth: usize) -> Option<Value> {
     if depth > DEPTH_MAX {
         too_deep(report, path);
         return None;

@@ -4,14 +4,14 @@ use super::action::{Kind, read_action};
 use super::form::{Form, closest};
 use super::report::{Report, quote, shown};
 use super::root::{is_short, read_retry};
-use super::{lint, schema, strict};
+use super::{lint, probe, schema, strict};
 use crate::definition::limits::{TIMEOUT_SECONDS, TOOL_NAME_CHARS_MAX, TOOLS_MAX};
 use crate::definition::{OnError, RetryPolicy, Tool};
 use crate::effect::Effect;
 use toml::de::DeValue;
 
 /// Keys that every kind of tool has.
-const COMMON: [&str; 9] = [
+const COMMON: [&str; 10] = [
     "name",
     "description",
     "kind",
@@ -21,6 +21,7 @@ const COMMON: [&str; 9] = [
     "timeout_seconds",
     "retry",
     "on_error",
+    "probe",
 ];
 
 const KINDS: [(&str, Kind); 3] = [
@@ -75,6 +76,7 @@ pub(super) fn read_tools(report: &mut Report<'_>, form: &Form<'_>) -> Vec<Tool> 
         }
     }
     strict::check_together(report, &form.at("tool"), &tools);
+    probe::check_together(report, form, &tools);
     tools
 }
 
@@ -116,6 +118,7 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
         .unwrap_or(30);
     let retry = read_retry(report, form, &TOOL_RETRY);
     let on_error = form.choice(report, "on_error", &ON_ERROR).unwrap_or(OnError::TellModel);
+    let probe = probe::read_probe(report, form);
     let action = read_action(report, form, kind?, (&name, input.as_ref()))?;
     lint::effect(report, form, effect, &action);
     let effect = effect.unwrap_or(Effect::AtMostOnce);
@@ -128,6 +131,7 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
         timeout_seconds,
         retry,
         on_error,
+        probe,
         action,
     })
 }

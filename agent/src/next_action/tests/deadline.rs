@@ -101,8 +101,12 @@ fn an_unknown_call_parks_the_run_for_good() {
         "park for unknown_outcome"
     );
     assert_eq!(
-        at_the_end(turn(&["book"], [unknown(Idempotent).resumed()])),
+        at_the_end(turn(&["book"], [unknown(Idempotent)])),
         "park for retries_exhausted"
+    );
+    assert_eq!(
+        at_the_end(turn(&["book"], [unknown(Idempotent).resumed()])),
+        "ask about 2"
     );
 }
 

@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{HashMap, HashSet};
 
 mod fate;
+mod people;
 
 use fate::CALLS_MAX;
 pub(super) use fate::Fate;
@@ -130,7 +131,7 @@ impl World {
 
     fn park(&mut self, until: Option<DateTime<Utc>>) -> bool {
         assert!(self.running().is_empty(), "parks beside a call that is out");
-        if self.fate.strikes(2) && self.is_resumed() {
+        if self.decide() || self.fate.strikes(2) && self.is_resumed() {
             return true;
         }
         let deadline = self.journal.deadline.filter(|deadline| *deadline > self.now);
@@ -140,7 +141,7 @@ impl World {
                 self.take_up();
                 true
             }
-            None => self.is_resumed(),
+            None => self.decide() || self.is_resumed(),
         }
     }
 
@@ -157,6 +158,9 @@ impl World {
         self.left.resumes -= 1;
         self.log.push("resume".to_owned());
         self.resumed_fence = self.fence;
+        for place in 0..self.journal.asked.len() {
+            self.approve(place);
+        }
         if let Some(deadline) = self.journal.deadline.filter(|deadline| *deadline <= self.now) {
             self.journal.deadline = Some(self.now + (deadline - at(0)));
         }
@@ -213,6 +217,9 @@ impl World {
                 } => self.answer((turn, index), &call, (error, None)),
                 Move::TryAgain { seq, why } => self.try_again(seq, why),
                 Move::GiveUp { seq, unknown, error } => self.give_up(seq, unknown, error),
+                Move::Ask { seq } => self.ask(seq),
+                Move::Probe { of } => self.probe(of),
+                Move::Resolve { seq, into, .. } => self.resolve(seq, into),
             }
         }
         true
@@ -258,7 +265,7 @@ impl World {
     fn answered_turns(&self) -> impl Iterator<Item = (u32, &ModelReply)> {
         self.journal.steps.iter().filter_map(|step| match &step.body {
             StepBody::Model { reply: Some(reply) } if step.state == StepState::Succeeded => Some((step.turn, reply)),
-            StepBody::Model { .. } | StepBody::Tool { .. } => None,
+            StepBody::Model { .. } | StepBody::Tool { .. } | StepBody::Probe { .. } => None,
         })
     }
 
@@ -281,7 +288,7 @@ impl World {
             StepState::Running,
             StepBody::Model { reply: None },
         );
-        begun.budget_from = self.now;
+        (begun.budget_from, begun.attempt_started_at) = (self.now, self.now);
         begun.replaces = replaces;
         begun.attempts_max = self.agent.model.retry.attempts_max;
         self.begin(begun, sent);
@@ -326,7 +333,7 @@ impl World {
             StepState::Running,
             tool_body(index, call, effect),
         );
-        begun.budget_from = self.now;
+        (begun.budget_from, begun.attempt_started_at) = (self.now, self.now);
         begun.replaces = replaces;
         begun.attempts_max = attempts_max;
         self.begin(begun, String::new());
@@ -350,8 +357,12 @@ impl World {
         let from = match why {
             Again::Due => StepState::Waiting,
             Again::Interrupted => StepState::Interrupted,
-            Again::Resumed => StepState::Unknown,
+            Again::Resumed | Again::DidNotHappen => StepState::Unknown,
         };
+        if why == Again::DidNotHappen {
+            self.did_not_happen(&again);
+            again.maybe_applied = false;
+        }
         assert_eq!(again.state, from);
         match &again.body {
             StepBody::Model { .. } => {
@@ -362,6 +373,7 @@ impl World {
                 }
                 assert_eq!(record.sent, request, "the request changed on its own: {:#?}", self.log);
             }
+            StepBody::Probe { .. } => {}
             StepBody::Tool { index, effect, .. } => {
                 let happened = !self.may_have_happened.insert((again.turn, *index));
                 assert!(
@@ -375,9 +387,10 @@ impl World {
         again.attempts_max = match why {
             Again::Due => again.attempts_max,
             Again::Interrupted => again.attempts_max + 1,
-            Again::Resumed => again.attempt + fresh,
+            Again::Resumed | Again::DidNotHappen => again.attempt + fresh,
         };
         again.attempt += 1;
+        again.attempt_started_at = self.now;
         again.maybe_applied |= why == Again::Interrupted;
         again.state = StepState::Running;
         (again.due_at, again.error, again.resumed_over) = (None, None, false);
@@ -387,7 +400,9 @@ impl World {
     fn retry_max(&self, step: &Step) -> u32 {
         match &step.body {
             StepBody::Model { .. } => self.agent.model.retry.attempts_max,
-            StepBody::Tool { name, .. } => self.agent.tool(name).unwrap().retry.attempts_max,
+            StepBody::Tool { name, .. } | StepBody::Probe { name, .. } => {
+                self.agent.tool(name).unwrap().retry.attempts_max
+            }
         }
     }
 
@@ -481,6 +496,15 @@ impl World {
             return self.attempt_failed(step, outcome);
         }
         step.state = StepState::Succeeded;
+        if let StepBody::Probe { outcome, .. } = &mut step.body {
+            *outcome = Some(ToolOutcome {
+                content: self
+                    .fate
+                    .one_of(&[r#"{"id": 7}"#, r#"{"id": null}"#, "who knows"])
+                    .to_owned(),
+                ..ToolOutcome::default()
+            });
+        }
         if let StepBody::Tool { outcome, .. } = &mut step.body {
             *outcome = Some(ToolOutcome {
                 content: format!("done by attempt {} of step {}", step.attempt, step.seq),
@@ -553,7 +577,7 @@ fn tool_body(index: u32, call: &ToolCall, effect: Effect) -> StepBody {
 
 fn effect(step: &Step) -> Effect {
     match &step.body {
-        StepBody::Model { .. } => Effect::ReadOnly,
+        StepBody::Model { .. } | StepBody::Probe { .. } => Effect::ReadOnly,
         StepBody::Tool { effect, .. } => *effect,
     }
 }

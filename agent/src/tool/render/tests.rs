@@ -23,6 +23,7 @@ fn tool(action: ToolAction) -> Tool {
             horizon_seconds: 600,
         },
         on_error: OnError::TellModel,
+        probe: None,
         action,
     }
 }

@@ -163,7 +163,7 @@ impl Driver {
                 effect: Effect::AtMostOnce,
                 ..
             } => Repeat::OnceOnly,
-            StepBody::Tool { .. } | StepBody::Model { .. } => Repeat::RepeatableTool,
+            StepBody::Tool { .. } | StepBody::Model { .. } | StepBody::Probe { .. } => Repeat::RepeatableTool,
         };
         let attempt = step.attempt;
         #[cfg(feature = "planted-faults")]

@@ -1,6 +1,7 @@
 //! Makes moves: records what is about to happen, then lets it happen.
 
 use super::attempt::Going;
+use super::outcome::effect;
 use super::{Driver, Flow, Version};
 use crate::crash_point::crash_point;
 use crate::scribe::{Draft, Written};
@@ -10,7 +11,7 @@ use agent::next_action::{Again, Move, REQUEST_CHANGED};
 use agent::tool::{ToolCall, ToolRequest, render};
 use agent::transcript::{error_outcome, transcript};
 use agent::wire::messages::{RequestParts, ToolChoice, request_body};
-use agent::{Effect, ErrorClass, Step, StepBody, StepError, StepState};
+use agent::{Asked, Effect, ErrorClass, Step, StepBody, StepError, StepState};
 use engine::{EngineError, Place, StepBegin, StepChange, payload};
 use serde_json::json;
 use std::sync::Arc;
@@ -26,24 +27,27 @@ pub(super) struct Sent {
 
 /// Moves on their way into one record.
 #[derive(Default)]
-struct Moves {
-    draft: Draft,
-    steps: Vec<Step>,
+pub(super) struct Moves {
+    pub(super) draft: Draft,
+    pub(super) steps: Vec<Step>,
+    pub(super) asked: Vec<Asked>,
     sent: Vec<(u32, Sent)>,
     going: Vec<Going>,
 }
 
 /// A new step, before it has a number of attempts.
-struct New<'a> {
-    turn: u32,
-    replaces: Option<u32>,
-    name: &'a str,
-    effect: Effect,
-    retry: Option<&'a RetryPolicy>,
-    body: StepBody,
-    digest: Vec<u8>,
-    request: Option<ToolRequest>,
-    error: Option<StepError>,
+pub(super) struct New<'a> {
+    pub(super) turn: u32,
+    pub(super) replaces: Option<u32>,
+    pub(super) name: &'a str,
+    pub(super) effect: Effect,
+    pub(super) retry: Option<&'a RetryPolicy>,
+    pub(super) body: StepBody,
+    /// Where it stands, if not in a turn.
+    pub(super) identity: Option<String>,
+    pub(super) digest: Vec<u8>,
+    pub(super) request: Option<ToolRequest>,
+    pub(super) error: Option<StepError>,
 }
 
 impl Driver {
@@ -58,6 +62,7 @@ impl Driver {
         let Moves {
             draft,
             steps,
+            asked,
             sent,
             going,
         } = making;
@@ -68,6 +73,7 @@ impl Driver {
             Written::Refused(_) => return Ok(Flow::GoOn),
             Written::ClaimLost => return Ok(Flow::Done),
         }
+        self.journal.asked.extend(asked);
         self.sent.extend(sent);
         if !going.is_empty() {
             crash_point!("intent.committed");
@@ -93,7 +99,7 @@ impl Driver {
             } => {
                 self.call_tool(
                     making,
-                    &Asked {
+                    &Wanted {
                         turn,
                         index,
                         call,
@@ -108,7 +114,7 @@ impl Driver {
                 call,
                 error,
             } => {
-                let asked = Asked {
+                let asked = Wanted {
                     turn,
                     index,
                     call,
@@ -120,6 +126,18 @@ impl Driver {
             Move::TryAgain { seq, why } => self.try_again(making, seq, why),
             Move::GiveUp { seq, unknown, error } => {
                 self.give_up(making, seq, (unknown, error));
+                Ok(())
+            }
+            Move::Ask { seq } => {
+                self.ask(making, seq);
+                Ok(())
+            }
+            Move::Probe { of } => {
+                self.probe(making, of);
+                Ok(())
+            }
+            Move::Resolve { seq, into, by } => {
+                self.resolve(making, seq, (into, by));
                 Ok(())
             }
         }
@@ -152,6 +170,7 @@ impl Driver {
                 effect: Effect::ReadOnly,
                 retry: Some(&model.retry),
                 body: StepBody::Model { reply: None },
+                identity: None,
                 digest: payload::digest(&body),
                 request: None,
                 error: None,
@@ -162,7 +181,7 @@ impl Driver {
     }
 
     /// A call whose input does not hold, or cannot be made into a request, is answered without being made.
-    fn call_tool(&self, making: &mut Moves, asked: &Asked) {
+    fn call_tool(&self, making: &mut Moves, asked: &Wanted) {
         let Some((tool, schema)) = self
             .version
             .agent
@@ -181,8 +200,8 @@ impl Driver {
         }
     }
 
-    fn send_tool(&self, making: &mut Moves, asked: &Asked, (tool, request): (&Tool, ToolRequest)) {
-        let seq = self.begin(
+    fn send_tool(&self, making: &mut Moves, asked: &Wanted, (tool, request): (&Tool, ToolRequest)) {
+        self.begin_call(
             making,
             New {
                 turn: asked.turn,
@@ -191,19 +210,24 @@ impl Driver {
                 effect: tool.effect,
                 retry: Some(&tool.retry),
                 body: asked.body(tool.effect),
+                identity: None,
                 digest: payload::digest(&json!(request).to_string()),
-                request: Some(request.clone()),
+                request: Some(request),
                 error: None,
             },
         );
-        making.going.push(Going::Tool {
-            seq,
-            tool: tool.name.clone(),
-            request: Arc::new(request),
-        });
     }
 
-    fn answer(&self, making: &mut Moves, asked: &Asked, error: StepError) {
+    /// A step that a tool is called for, unless it has failed already.
+    pub(super) fn begin_call(&self, making: &mut Moves, new: New<'_>) {
+        let (tool, request) = (new.name.to_owned(), new.request.clone().map(Arc::new));
+        let seq = self.begin(making, new);
+        making
+            .going
+            .extend(request.map(|request| Going::Tool { seq, tool, request }));
+    }
+
+    fn answer(&self, making: &mut Moves, asked: &Wanted, error: StepError) {
         let effect = self
             .version
             .agent
@@ -222,6 +246,7 @@ impl Driver {
                 effect,
                 retry: None,
                 body,
+                identity: None,
                 digest: payload::digest(asked.call.input.get()),
                 request: None,
                 error: Some(error),
@@ -242,13 +267,17 @@ impl Driver {
                 outcome,
                 ..
             } => ("tool", *index, Some(call_id.clone()), outcome.as_ref()),
+            StepBody::Probe { outcome, .. } => ("probe", 0, None, outcome.as_ref()),
         };
         let attempts_max = new.retry.map_or(0, |retry| retry.attempts_max);
         making.draft.begin(StepBegin {
             seq: stored(seq),
-            place: Place::Turn {
-                turn: stored(new.turn),
-                call_index: stored(call_index),
+            place: match new.identity {
+                Some(identity) => Place::Identity(identity),
+                None => Place::Turn {
+                    turn: stored(new.turn),
+                    call_index: stored(call_index),
+                },
             },
             kind,
             name: new.name.to_owned(),
@@ -280,6 +309,7 @@ impl Driver {
             attempt: u32::from(running),
             attempts_max,
             maybe_applied: false,
+            attempt_started_at: self.hold.now(),
             budget_from: self.hold.now(),
             due_at: None,
             error: new.error,
@@ -312,14 +342,14 @@ impl Driver {
                 }
                 Going::Model { seq, body }
             }
-            (StepBody::Tool { name, .. }, Some(request)) => Going::Tool {
+            (StepBody::Tool { name, .. } | StepBody::Probe { name, .. }, Some(request)) => Going::Tool {
                 seq,
                 tool: name.clone(),
                 request: Arc::clone(request),
             },
-            (StepBody::Tool { .. }, None) => {
+            (StepBody::Tool { .. } | StepBody::Probe { .. }, None) => {
                 let doubtful = step.maybe_applied || step.state == StepState::Interrupted;
-                let unknown = doubtful.then_some(UnknownReason::UnknownOutcome);
+                let unknown = (doubtful && effect(&step).leaves_doubt()).then_some(UnknownReason::UnknownOutcome);
                 self.give_up(making, seq, (unknown, request_lost()));
                 return Ok(());
             }
@@ -327,13 +357,17 @@ impl Driver {
         step.attempts_max = match why {
             Again::Due => step.attempts_max,
             Again::Interrupted => step.attempts_max + 1,
-            Again::Resumed => step.attempt + self.retry_policy(&step).map_or(1, |retry| retry.attempts_max),
+            Again::Resumed | Again::DidNotHappen => {
+                step.attempt + self.retry_policy(&step).map_or(1, |retry| retry.attempts_max)
+            }
         };
-        let fresh_budget = why == Again::Resumed;
+        let fresh_budget = matches!(why, Again::Resumed | Again::DidNotHappen);
+        step.maybe_applied &= why != Again::DidNotHappen;
         if fresh_budget {
             step.budget_from = self.hold.now();
         }
         step.attempt += 1;
+        step.attempt_started_at = self.hold.now();
         step.maybe_applied |= why == Again::Interrupted;
         step.state = StepState::Running;
         step.due_at = None;
@@ -347,6 +381,7 @@ impl Driver {
             Again::Due => "due",
             Again::Interrupted => "interrupted",
             Again::Resumed => "resumed",
+            Again::DidNotHappen => "did_not_happen",
         };
         making
             .draft
@@ -387,20 +422,22 @@ impl Driver {
     pub(super) fn retry_policy(&self, step: &Step) -> Option<&RetryPolicy> {
         match &step.body {
             StepBody::Model { .. } => Some(&self.version.agent.model.retry),
-            StepBody::Tool { name, .. } => self.version.agent.tool(name).map(|tool| &tool.retry),
+            StepBody::Tool { name, .. } | StepBody::Probe { name, .. } => {
+                self.version.agent.tool(name).map(|tool| &tool.retry)
+            }
         }
     }
 }
 
 /// A call as the model asked for it.
-struct Asked {
+struct Wanted {
     turn: u32,
     index: u32,
     call: ToolCall,
     replaces: Option<u32>,
 }
 
-impl Asked {
+impl Wanted {
     fn body(&self, effect: Effect) -> StepBody {
         StepBody::Tool {
             index: self.index,
@@ -415,7 +452,9 @@ impl Asked {
 /// A step's row as it is to be. `evidence` says that its attempt came to an end.
 pub(super) fn change(step: &Step, evidence: Option<&serde_json::Value>) -> StepChange {
     let result = match &step.body {
-        StepBody::Tool { outcome, .. } => outcome.as_ref().map(|outcome| json!(outcome).to_string()),
+        StepBody::Tool { outcome, .. } | StepBody::Probe { outcome, .. } => {
+            outcome.as_ref().map(|outcome| json!(outcome).to_string())
+        }
         StepBody::Model { .. } => None,
     };
     StepChange {

@@ -12,10 +12,11 @@ use agent::transcript::error_outcome;
 use agent::wire::messages::{SPEND_CAP, parse_reply};
 use agent::{AttemptOutcome, Effect, ErrorClass, Step, StepBody, StepError, StepState, Verdict};
 use chrono::TimeDelta;
-use engine::EngineError;
 use engine::retry::Schedule;
+use engine::{EngineError, LateResult, StepChange};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tracing::warn;
 
 /// A step after an attempt, and what is recorded beside it.
 struct After {
@@ -54,14 +55,30 @@ impl Driver {
         let mut draft = Draft::default();
         let mut written = change(&after.step, Some(&after.evidence));
         written.result = after.message.or(written.result);
+        let late = late_result(&after.step, &written);
         draft.change(written);
         draft.event(after.event.0, after.step.seq, Some(after.event.1));
         let flow = match self.record(draft, vec![after.step]).await? {
             Written::Now(_) | Written::Refused(_) => Flow::GoOn,
-            Written::ClaimLost => Flow::Done,
+            Written::ClaimLost => {
+                self.report_late(late).await;
+                Flow::Done
+            }
         };
         crash_point!("result.recorded");
         Ok(flow)
+    }
+
+    /// Keeps a result that came after the run had moved on, for people who must judge what happened.
+    async fn report_late(&self, late: Option<LateResult>) {
+        let Some(late) = late else { return };
+        let (engine, claim) = (&self.hold.shared.engine, self.hold.scribe.claim);
+        if let Err(error) = engine.report_late(&claim, &late).await {
+            warn!(
+                "a late result of step {} of run {} is lost: {error}",
+                late.step_seq, claim.run
+            );
+        }
     }
 
     /// A complete reply. One that cannot be gone on from fails the step, and is kept.
@@ -210,7 +227,7 @@ impl Driver {
                 .agent
                 .tool(name)
                 .is_some_and(|tool| tool.on_error == OnError::FailRun),
-            StepBody::Model { .. } => false,
+            StepBody::Model { .. } | StepBody::Probe { .. } => false,
         }
     }
 
@@ -222,10 +239,29 @@ impl Driver {
     }
 }
 
+/// What is kept of a call's result that comes too late.
+fn late_result(step: &Step, written: &StepChange) -> Option<LateResult> {
+    let json = |text: &Option<String>| {
+        text.as_deref()
+            .and_then(|text| serde_json::from_str::<Value>(text).ok())
+    };
+    matches!(step.body, StepBody::Tool { .. }).then(|| LateResult {
+        step_seq: written.seq,
+        attempt: written.attempt,
+        outcome: json!({
+            "state": written.state,
+            "result": json(&written.result),
+            "error": json(&written.error),
+            "evidence": json(&written.evidence),
+        })
+        .to_string(),
+    })
+}
+
 fn tool_answered(mut step: Step, told: agent::ToolOutcome, evidence: Value) -> After {
     step.state = StepState::Succeeded;
     step.error = None;
-    if let StepBody::Tool { outcome, .. } = &mut step.body {
+    if let StepBody::Tool { outcome, .. } | StepBody::Probe { outcome, .. } = &mut step.body {
         *outcome = Some(told);
     }
     let event = ("step.succeeded", json!({"attempt": step.attempt}));
@@ -239,7 +275,7 @@ fn tool_answered(mut step: Step, told: agent::ToolOutcome, evidence: Value) -> A
 
 pub(super) fn effect(step: &Step) -> Effect {
     match &step.body {
-        StepBody::Model { .. } => Effect::ReadOnly,
+        StepBody::Model { .. } | StepBody::Probe { .. } => Effect::ReadOnly,
         StepBody::Tool { effect, .. } => *effect,
     }
 }

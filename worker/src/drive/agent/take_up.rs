@@ -5,8 +5,8 @@ use super::begin::Sent;
 use super::{Driver, Held, Shared};
 use crate::hold::Hold;
 use agent::wire::messages::parse_reply;
-use agent::{Effect, ErrorClass, Journal, Step, StepBody, StepError, StepState};
-use engine::query::StepRow;
+use agent::{Asked, Decision, Effect, ErrorClass, Journal, Standing, Step, StepBody, StepError, StepState, Verb};
+use engine::query::{AskedRow, StepRow};
 use engine::{Claimed, EngineError, Fence};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -23,12 +23,21 @@ impl Driver {
                 let id = claimed
                     .agent_version_id
                     .ok_or_else(|| EngineError::Unreadable(format!("kind {} has no driver here", claimed.kind)))?;
-                Ok((shared.version(id).await?, shared.engine.steps(&claimed.claim).await?))
+                let version = shared.version(id).await?;
+                let steps = shared.engine.steps(&claimed.claim).await?;
+                // What people were asked matters where they were asked: in few runs.
+                let asked = match needs_people(&claimed, &steps) {
+                    true => shared.engine.asked(claimed.claim.run).await?,
+                    false => Vec::new(),
+                };
+                Ok((version, steps, asked))
             })
             .await
-            .and_then(|(version, rows)| {
+            .and_then(|(version, rows, asked)| {
                 let sent: HashMap<u32, Sent> = rows.iter().map(sent).collect::<Result<_, _>>()?;
-                Ok((version, journal(&claimed, &rows)?, sent))
+                let mut journal = journal(&claimed, &rows)?;
+                journal.asked = decisions(&asked, claimed.resumed_fence)?;
+                Ok((version, journal, sent))
             });
         let (version, journal, sent) = match read {
             Ok(read) => read,
@@ -46,6 +55,8 @@ impl Driver {
             tenant: claimed.tenant,
             requester: claimed.requester,
             journal,
+            resumed_fence: claimed.resumed_fence,
+            asked_at: claimed.wakes,
             sent,
             in_flight: InFlight::default(),
         }))
@@ -61,11 +72,72 @@ fn journal(claimed: &Claimed, rows: &[StepRow]) -> Result<Journal, EngineError> 
         history,
         input: RawValue::from_string(claimed.input.clone()).map_err(|error| unreadable("input", &error))?,
         deadline: claimed.deadline_at,
-        steps: rows
-            .iter()
-            .map(|row| step(row, claimed.resumed_fence))
-            .collect::<Result<_, _>>()?,
+        steps: steps(rows, claimed.resumed_fence)?,
+        asked: Vec::new(),
     })
+}
+
+/// Whether people may have been asked something about a run: a call is in doubt, or something has woken it.
+fn needs_people(claimed: &Claimed, steps: &[StepRow]) -> bool {
+    claimed.wakes > 0 || steps.iter().any(|step| step.state == "unknown")
+}
+
+/// What people were asked, and what they decided.
+pub(super) fn decisions(rows: &[AskedRow], resumed_fence: Fence) -> Result<Vec<Asked>, EngineError> {
+    rows.iter().map(|row| asked(row, resumed_fence)).collect()
+}
+
+fn asked(row: &AskedRow, resumed_fence: Fence) -> Result<Asked, EngineError> {
+    let what = |part: &str| format!("approval {}, {part}", row.id);
+    let standing = match (row.state.as_str(), row.verb.as_deref()) {
+        ("open", _) => Standing::Open,
+        ("decided", Some(verb)) => Standing::Decided(Decision {
+            verb: Verb::parse(verb).ok_or_else(|| unreadable(&what("verb"), &verb))?,
+            actor: row.actor.clone().unwrap_or_default(),
+            words: row.words.clone(),
+            told: row
+                .told
+                .as_deref()
+                .map(serde_json::from_str)
+                .transpose()
+                .map_err(|error| unreadable(&what("result"), &error))?,
+        }),
+        _ => Standing::Closed,
+    };
+    let about = row.step_seq.zip(row.attempt);
+    Ok(Asked {
+        id: row.id.to_string(),
+        about: about
+            .map(|(seq, attempt)| Ok::<_, EngineError>((number(seq)?, number(attempt)?)))
+            .transpose()?,
+        resumed_over: row.fence <= resumed_fence,
+        standing,
+    })
+}
+
+/// The steps in their order. A probe is of the turn of the call that it is about.
+fn steps(rows: &[StepRow], resumed_fence: Fence) -> Result<Vec<Step>, EngineError> {
+    let mut steps: Vec<Step> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut read = step(row, resumed_fence)?;
+        if let StepBody::Probe { of, .. } = &read.body {
+            let probed = steps.iter().find(|step| step.seq == *of);
+            read.turn = probed.map_or(0, |step| step.turn);
+        }
+        steps.push(read);
+    }
+    Ok(steps)
+}
+
+/// Where a probe stands: the step that it is about, its attempt, and how many probes of it there were before.
+pub(super) fn probe_identity(of: u32, attempt: u32, earlier: usize) -> String {
+    format!("{of}.{attempt}#{}", earlier + 1)
+}
+
+fn probed(identity: Option<&str>) -> Option<(u32, u32)> {
+    let (about, _) = identity?.split_once('#')?;
+    let (of, attempt) = about.split_once('.')?;
+    Some((of.parse().ok()?, attempt.parse().ok()?))
 }
 
 fn unreadable(what: &str, error: &dyn std::fmt::Display) -> EngineError {
@@ -109,6 +181,21 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
                 .transpose()
                 .map_err(|error| unreadable(&what("result"), &error))?,
         },
+        "probe" => {
+            let about = probed(row.identity.as_deref());
+            let (of, attempt) = about.ok_or_else(|| unreadable(&what("identity"), &"no probe's"))?;
+            StepBody::Probe {
+                of,
+                attempt,
+                name: row.name.clone(),
+                outcome: row
+                    .result
+                    .as_deref()
+                    .map(serde_json::from_str)
+                    .transpose()
+                    .map_err(|error| unreadable(&what("result"), &error))?,
+            }
+        }
         other => return Err(unreadable(&what("kind"), &other)),
     };
     Ok(Step {
@@ -118,6 +205,7 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
         attempt: number(row.attempt)?,
         attempts_max: number(row.attempts_max)?,
         maybe_applied: row.maybe_applied,
+        attempt_started_at: row.attempt_started_at.unwrap_or(row.budget_from),
         budget_from: row.budget_from,
         due_at: row.due_at,
         error: row

@@ -1,0 +1,2 @@
+-- Asks what became of the calls of an ended run whose outcome nobody knows.
+select longhaul.ask_about_ended($1)::text as asked
