@@ -64,6 +64,8 @@ pub(crate) struct Setting {
     pub(crate) held: u64,
     /// Attempts of a model call. A refund has one: only a crash may add another.
     pub(crate) model_attempts: u32,
+    /// How long a refund may take.
+    pub(crate) refund_seconds: u32,
 }
 
 impl Setting {
@@ -74,6 +76,7 @@ impl Setting {
             script: one_refund_after(Script::new()),
             held: 0,
             model_attempts: 1,
+            refund_seconds: 30,
         }
     }
 
@@ -86,7 +89,7 @@ impl Setting {
     }
 
     pub(crate) async fn open(self) -> Desk {
-        let mut world = World::new(self.script).await;
+        let mut world = World::new(self.script.clone()).await;
         let folder = tempfile::tempdir().expect("a folder");
         let payments = Payments::start(PaymentsOptions {
             honours_keys: self.declared != Declared::AtMostOnce,
@@ -97,7 +100,7 @@ impl Setting {
         .await
         .expect("the payments service starts");
         world.environment.insert("PAYMENTS_URL".to_owned(), payments.base_url());
-        world.apply(&agent_file(self.declared, self.model_attempts)).await;
+        world.apply(&agent_file(&self)).await;
         Desk {
             world,
             payments,
@@ -118,7 +121,13 @@ const INPUT: &str = r#"
         reason = { type = "string" }
 "#;
 
-fn agent_file(declared: Declared, model_attempts: u32) -> String {
+fn agent_file(setting: &Setting) -> String {
+    let Setting {
+        declared,
+        model_attempts,
+        refund_seconds,
+        ..
+    } = setting;
     format!(
         r#"
         name = "desk"
@@ -136,6 +145,7 @@ fn agent_file(declared: Declared, model_attempts: u32) -> String {
         effect = "{effect}"
         method = "POST"
         url = "{{env:PAYMENTS_URL}}/refunds"
+        timeout_seconds = {refund_seconds}
         retry = {{ attempts_max = 1 }}
         {INPUT}
 

@@ -14,6 +14,7 @@ mod cancelled;
 mod child;
 mod command;
 mod desk;
+mod doubt;
 mod draining;
 mod function;
 mod parallel;

@@ -2,7 +2,7 @@
 
 use crate::stage::{LEASE, Stage, claim, nobody, poller, register};
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::{Cancelled, Claimed, Ending, EngineError, Park, Release};
+use engine::{Cancelled, Claimed, Decide, Ending, EngineError, Park, Release};
 
 fn park(held: &Claimed, waiting_for: &'static str, until: Option<DateTime<Utc>>) -> Park<'static> {
     Park {
@@ -295,4 +295,54 @@ async fn a_run_started_for_later_is_what_the_next_look_waits_for() {
     clock.advance(TimeDelta::seconds(40));
     assert!(next().await.claimable);
     assert_eq!(next().await.next_due.unwrap().as_secs(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_that_meets_the_parking_is_never_lost() {
+    let stage = Stage::new().await;
+    let (mut first, mut second) = (0, 0);
+    for round in 0..60 {
+        let held = stage.claimed().await;
+        let (engine, claim) = (stage.engine.clone(), held.claim);
+        let approval: uuid::Uuid = sqlx::query_scalar(
+            "insert into longhaul.approval (run_id, step_seq, attempt, fence, reason, verbs, summary)
+             values ($1, 1, 1, 1, 'unknown_outcome', '{happened}', 'Did it?') returning id",
+        )
+        .bind(claim.run.0)
+        .fetch_one(&stage.pool)
+        .await
+        .unwrap();
+        let parking = tokio::spawn(async move {
+            if round % 2 == 0 {
+                tokio::task::yield_now().await;
+            }
+            engine.park_run(&claim, &park(&held, "timer", None)).await.unwrap()
+        });
+        let decision = Decide {
+            approval,
+            verb: "happened".to_owned(),
+            words: None,
+            result: None,
+            actor: None,
+        };
+        let left = stage.engine.decide_approval(&decision).await.unwrap();
+
+        match (left.as_str(), parking.await.unwrap()) {
+            // Parked before: the decision woke it.
+            ("queued", Some(_)) => second += 1,
+            // Decided before: the holder was not allowed to park, and looks.
+            ("running", None) => {
+                first += 1;
+                let asked = stage.engine.asked(claim.run).await.unwrap();
+                assert_eq!(asked[0].verb.as_deref(), Some("happened"));
+            }
+            lost => panic!("the decision was lost: {lost:?}"),
+        }
+        stage.events(claim.run).await;
+        stage.engine.cancel_run(claim.run, None, None).await.unwrap();
+    }
+    assert!(
+        first > 0 && second > 0,
+        "the race never went both ways: {first} {second}"
+    );
 }

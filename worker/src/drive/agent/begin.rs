@@ -66,6 +66,11 @@ impl Driver {
             sent,
             going,
         } = making;
+        let has_settled = steps.iter().any(|step| {
+            self.step(step.seq)
+                .is_some_and(|before| before.state == StepState::Unknown)
+        });
+        let has_doubted = steps.iter().any(|step| step.state == StepState::Unknown);
         #[cfg(feature = "planted-faults")]
         let going = self.send_before_intent(&steps, &sent, going).await;
         match self.record(draft, steps).await? {
@@ -73,8 +78,18 @@ impl Driver {
             Written::Refused(_) => return Ok(Flow::GoOn),
             Written::ClaimLost => return Ok(Flow::Done),
         }
+        let has_asked = !asked.is_empty();
         self.journal.asked.extend(asked);
         self.sent.extend(sent);
+        if has_asked {
+            crash_point!("approval.opened");
+        }
+        if has_doubted {
+            crash_point!("doubt.recorded");
+        }
+        if has_settled {
+            crash_point!("doubt.settled");
+        }
         if !going.is_empty() {
             crash_point!("intent.committed");
         }
