@@ -174,3 +174,105 @@ async fn what_is_begun_and_given_up_in_one_go_has_its_end() {
     world.events(run).await;
     worker.drain().await;
 }
+
+/// Two steps fail with the same words, and one of the two failures is passed on.
+async fn of_two_failures(passed_on: &'static str, in_own_words: bool) {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "two").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("two", move |ctx: Context, _: Value| {
+            let outside = noting.clone();
+            async move {
+                let mut failed = None;
+                for name in ["first", "second"] {
+                    let outside = outside.clone();
+                    let step = ctx.step(name, (), move |call, ()| {
+                        outside.note(name, &call);
+                        mended(outside.clone())
+                    });
+                    let told = step.await;
+                    if name == passed_on {
+                        failed = told.err();
+                    }
+                }
+                match failed {
+                    Some(failed) if in_own_words => {
+                        Err(WorkflowError::new("not_today", format!("sorry: {}", failed.message())))
+                    }
+                    Some(failed) => Err(WorkflowError::from(failed)),
+                    None => Ok(()),
+                }
+            }
+        })
+    });
+
+    let failed = world.settled(run).await;
+    let error: Value = serde_json::from_str(failed.error.as_deref().unwrap()).unwrap();
+    match in_own_words {
+        true => assert_eq!(error.get("step"), None, "{error}"),
+        false => assert_eq!(error["step"], json!(format!("{passed_on}#1")), "{error}"),
+    }
+    fails_and_is_resumed(&world, run, &outside).await;
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(outside.names(), ["first", "second", passed_on]);
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn of_two_steps_that_failed_alike_the_one_that_failed_the_run_is_done_anew() {
+    tokio::join!(of_two_failures("first", false), of_two_failures("second", false));
+}
+
+#[tokio::test]
+async fn of_two_steps_that_failed_alike_the_last_is_done_anew_where_the_workflow_has_words_of_its_own() {
+    of_two_failures("second", true).await;
+}
+
+#[tokio::test]
+async fn a_run_that_what_was_recorded_fails_makes_no_step_anew() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "changed").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("changed", move |ctx: Context, _: Value| {
+            let outside = noting.clone();
+            async move {
+                let failing = outside.clone();
+                let step = ctx.step("caught", (), move |call, ()| {
+                    failing.note("caught", &call);
+                    async { Err::<(), _>(FunctionError::permanent("no").not_applied()) }
+                });
+                step.await.expect_err("it fails");
+                let refused = ctx.wait_signal::<u32>("number", None).await;
+                match *outside.open.borrow() {
+                    true => Ok(()),
+                    false => Err(WorkflowError::from(refused.expect_err("it is no number"))),
+                }
+            }
+        })
+    });
+    let signal = SendSignal {
+        run,
+        name: "number".to_owned(),
+        payload: r#""seven""#.to_owned(),
+        id: None,
+        sender: None,
+    };
+    world.engine.send_signal(&signal).await.unwrap();
+
+    let failed = world.settled(run).await;
+    let error: Value = serde_json::from_str(failed.error.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        (&error["code"], &error["step"]),
+        (&json!("signal_unreadable"), &json!("number#1"))
+    );
+    fails_and_is_resumed(&world, run, &outside).await;
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(outside.names(), ["caught"]);
+    worker.drain().await;
+}

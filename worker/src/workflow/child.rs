@@ -1,7 +1,7 @@
 //! Runs below a workflow's own: agents, and other workflows.
 
 use super::context::RunSide;
-use super::step::{JoinAsk, Step, Wanted, Work, answered, as_expected, input_text, output_text, unwritable};
+use super::step::{JoinAsk, Step, Wanted, Work, as_expected, input_text, output_text, unwritable};
 use super::{Context, Retry, StepCall, StepFailed};
 use crate::FunctionError;
 use crate::crash_point::crash_point;
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Starting a child is one statement that may be repeated: it is tried on while a worker for it may be on its way.
 const RETRY: Retry = Retry {
@@ -192,10 +191,9 @@ impl Context {
         let child = child.run_id;
         let open = self.open(&format!("join {child}"), None);
         async move {
-            let open = open?;
-            let (answer, answered_by) = oneshot::channel();
-            open.ask("join", Wanted::Join(JoinAsk { child, answer }));
-            as_expected("join", &answered(answered_by).await?)
+            let wanted = |answer| Wanted::Join(JoinAsk { child, answer });
+            let read = |result: String| as_expected("join", &result);
+            open?.asked(("join", wanted), read).await
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a workflow is given.
 
-use super::step::{Ask, Open, Step, TimerAsk, Until, Wanted, answered};
+use super::step::{Ask, Open, Step, TimerAsk, Until, Wanted};
 use super::{Retry, StepFailed};
 use chrono::{DateTime, Utc};
 use engine::{Claim, Engine, RunId, payload};
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// Of a step's name, and of its key.
@@ -144,9 +144,8 @@ impl Context {
     fn timer(&self, until: Until) -> impl Future<Output = Result<(), StepFailed>> + Send + use<> {
         let open = self.open("sleep", None);
         async move {
-            let (answer, answered_by) = oneshot::channel();
-            open?.ask("sleep", Wanted::Timer(TimerAsk { until, answer }));
-            answered(answered_by).await
+            let wanted = |answer| Wanted::Timer(TimerAsk { until, answer });
+            open?.asked(("sleep", wanted), Ok).await
         }
     }
 
@@ -156,11 +155,7 @@ impl Context {
     /// `ambiguous_step`, where another `now` is open on this context.
     pub fn now(&self) -> impl Future<Output = Result<DateTime<Utc>, StepFailed>> + Send + use<> {
         let open = self.open("now", None);
-        async move {
-            let (answer, answered_by) = oneshot::channel();
-            open?.ask("now", Wanted::Now(answer));
-            answered(answered_by).await
-        }
+        async move { open?.asked(("now", Wanted::Now), Ok).await }
     }
 
     /// A number that looks random, and is the same whenever the workflow is run again.
