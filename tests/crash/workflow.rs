@@ -7,6 +7,7 @@ use crate::random::Random;
 use engine::{RunId, StartRun};
 use longhaul_tests::process::{Start, WorkerProcess};
 use longhaul_tests::world::World;
+use nix::sys::signal::Signal;
 use rehearsal::{Answer, Rule, Script};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -267,6 +268,64 @@ async fn of_two_branches_that_were_out_each_is_taken_up_by_its_effect() {
     assert_eq!(
         errands.steps(run).await,
         json!({"turn#1[0]/tell#1": "succeeded", "turn#1[1]/pay#1": "unknown"})
+    );
+}
+
+#[tokio::test]
+async fn a_doubt_is_kept_through_a_pause_and_nothing_is_sent_again() {
+    let errands = Errands::new().await;
+    let tell = json!({
+        "name": "tell",
+        "effect": "idempotent",
+        "gate": errands.file("gate"),
+        "refusal": errands.file("refusal"),
+    });
+    let run = errands
+        .start(json!([[tell, errands.held("pay", "at_most_once")]]), 0)
+        .await;
+    let mut doomed = worker(&errands, "doomed");
+    errands.seen_so_many(2).await;
+    doomed.kill_9();
+    errands.open_the_gate();
+    let stopping = Start {
+        stop_point: Some("task.recording"),
+        ..Start::named("heir")
+    };
+    let heir = WorkerProcess::start(&errands.world, &stopping);
+    heir.stopped().await;
+    let engine = &errands.world.engine;
+    engine.pause_run(run, None, None).await.expect("it is paused");
+    heir.signal(Signal::SIGCONT);
+    errands
+        .world
+        .until(run, "it is given back", |run| {
+            run.worker.is_none() && run.state == "queued"
+        })
+        .await;
+    std::fs::write(errands.file("refusal"), "").expect("a refusal");
+
+    engine.resume_run(run, None, None).await.expect("it goes on");
+
+    errands.ends_as(run, "waiting", Some("unknown_outcome")).await;
+    // Telling is refused, or was not tried again before its run came before a person.
+    let doubts = "
+        select jsonb_agg(jsonb_build_array(name, maybe_applied, state in ('waiting', 'unknown')) order by name)
+        from longhaul.step
+        where run_id = $1";
+    assert_eq!(
+        errands.world.sql(doubts, run).await,
+        json!([["pay", true, true], ["tell", true, true]])
+    );
+    let refused = engine
+        .resume_run(run, None, None)
+        .await
+        .expect_err("a person has to look");
+    assert_eq!(refused.code(), "unknown_outcome");
+    let mut seen = errands.seen();
+    seen.sort();
+    assert_eq!(
+        seen,
+        [format!("{run}-turn#1[0]/tell#1"), format!("{run}-turn#1[1]/pay#1")]
     );
 }
 
