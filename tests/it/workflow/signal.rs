@@ -261,3 +261,28 @@ async fn branches_that_wait_for_one_name_take_its_signals_in_their_order() {
     world.events(run).await;
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn a_run_that_waits_for_many_things_names_16_of_them() {
+    let world = world().await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("gathers", |ctx: Context, count: usize| async move {
+            let come = ctx.parallel("signal", 0..count, |ctx, number| async move {
+                ctx.wait_signal::<Value>(&format!("item {number}"), None).await
+            });
+            let come: Result<Vec<_>, _> = come.await.into_iter().collect();
+            Ok::<_, WorkflowError>(come?.len())
+        })
+    });
+    let names: Vec<String> = (0..16).map(|number| format!("item {number}")).collect();
+    for (count, told) in [(16, json!(names)), (20, json!({"first": names, "more": 4}))] {
+        let run = start(&world, "gathers", json!(count)).await;
+        world
+            .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("signal"))
+            .await;
+        let detail = "
+            select data -> 'detail' -> 'signals' from longhaul_audit.event where run_id = $1 and kind = 'run.parked'";
+        assert_eq!(world.sql(detail, run).await, told);
+    }
+    worker.drain().await;
+}
