@@ -1,6 +1,6 @@
 //! Workflows that start others below themselves.
 
-use super::world;
+use super::{Outside, world};
 use engine::query::RunDetail;
 use engine::{RunId, StartRun};
 use longhaul_tests::world::World;
@@ -236,4 +236,66 @@ async fn a_child_that_nobody_can_drive_is_refused() {
     assert_eq!(error["code"], json!("child_not_started"));
     assert!(error["message"].as_str().unwrap().contains("no_such_agent"), "{error}");
     worker.drain().await;
+}
+
+/// Starts a child of this kind, fails until it is told that it may go on, and tells which child it has.
+fn forgets(on_parent_end: OnParentEnd, outside: &Outside) -> impl FnOnce(Builder) -> Builder + use<> {
+    let outside = outside.clone();
+    move |builder| {
+        doubles(builder).workflow("forgets", move |ctx: Context, (): ()| {
+            let outside = outside.clone();
+            async move {
+                let child = ChildRun::workflow("doubles", 0).on_parent_end(on_parent_end);
+                let child = ctx.start_child(child).await?;
+                match *outside.open.borrow() {
+                    true => Ok(child),
+                    false => Err(WorkflowError::new("closed", "not yet")),
+                }
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_may_have_been_started_when_its_start_failed_is_found_again_unless_it_ended_with_its_parent() {
+    for (on_parent_end, starts) in [(OnParentEnd::Abandon, 1), (OnParentEnd::Cancel, 2)] {
+        let world = world().await;
+        let outside = Outside::default();
+        let run = start(&world, "forgets", json!(null)).await;
+        let worker = world.worker_with(world.config("worker A"), forgets(on_parent_end, &outside));
+        assert_eq!(world.settled(run).await.state, "failed");
+        // As if each answer to its start had been lost.
+        let pool = world.database.pool().await;
+        let error = json!({"class": "timeout", "code": "step_timeout", "message": "lost"}).to_string();
+        sqlx::query(
+            "update longhaul.step
+             set state = 'failed', result = null, maybe_applied = true, error = $2::json
+             where run_id = $1",
+        )
+        .bind(run.0)
+        .bind(&error)
+        .execute(&pool)
+        .await
+        .expect("its start is lost");
+        sqlx::query(
+            "update longhaul.event set data = jsonb_set($2::jsonb, '{step}', '\"doubles#1\"')
+             where run_id = $1 and kind = 'run.failed'",
+        )
+        .bind(run.0)
+        .bind(&error)
+        .execute(&pool)
+        .await
+        .expect("it failed by that");
+        outside.open();
+
+        world.engine.resume_run(run, None, None).await.expect("it goes on");
+
+        let ended = world.settled(run).await;
+        assert_eq!(ended.state, "succeeded", "{ended:#?}");
+        let newest = "
+            select jsonb_build_array(count(*), (array_agg(id order by id desc))[1])
+            from longhaul.run where parent_id = $1";
+        assert_eq!(world.sql(newest, run).await, json!([starts, result(&ended)["run_id"]]));
+        worker.drain().await;
+    }
 }

@@ -170,7 +170,7 @@ impl Context {
         let (run, child) = (Arc::clone(&self.run), Arc::new(child));
         let attempt = move |call: StepCall| {
             let (run, child) = (Arc::clone(&run), Arc::clone(&child));
-            async move { start(&run, &child.start(call.key)?).await }.boxed()
+            async move { start(&run, child.start(call.key)?).await }.boxed()
         };
         let work = (Effect::Transactional, Work::Call(Arc::new(attempt)));
         Step::<Child>::doing((open, &name), request, work)
@@ -222,11 +222,14 @@ impl Context {
     }
 }
 
-async fn start(parent: &RunSide, child: &StartChild) -> Result<String, FunctionError> {
+async fn start(parent: &RunSide, mut child: StartChild) -> Result<String, FunctionError> {
+    let key = child.key.clone();
     // They lock their parent's row: one after the other, they hold one connection while somebody else has it.
     let _turn = parent.starting.lock().await;
     loop {
-        match parent.engine.start_child(&parent.claim, child).await {
+        match parent.engine.start_child(&parent.claim, &child).await {
+            // It ended with this run, which goes on: another one takes its place.
+            Ok(run_id) if parent.ended.contains(&run_id) => child.key = format!("{key}#{run_id}"),
             Ok(run_id) => {
                 crash_point!("child.started");
                 return output_text(&Child { run_id });

@@ -43,6 +43,8 @@ pub(crate) struct RunSide {
     pub(super) engine: Engine,
     /// Held while one is started.
     pub(super) starting: tokio::sync::Mutex<()>,
+    /// Children that ended with the run, which was let go on since then.
+    pub(super) ended: HashSet<RunId>,
     inner: Mutex<Inner>,
     /// Told when something is asked.
     pub(crate) asked: Notify,
@@ -58,11 +60,12 @@ struct Inner {
 }
 
 impl RunSide {
-    pub(crate) fn new(claim: Claim, engine: Engine) -> Arc<Self> {
+    pub(crate) fn new(claim: Claim, engine: Engine, ended: HashSet<RunId>) -> Arc<Self> {
         Arc::new(Self {
             claim,
             engine,
             starting: tokio::sync::Mutex::default(),
+            ended,
             inner: Mutex::default(),
             asked: Notify::new(),
         })
@@ -202,9 +205,24 @@ impl Context {
         join_all(branches)
     }
 
+    /// Path and name. What tells one from the other, and both from what follows, is escaped, so that no two places have
+    /// one identity; a key comes last and needs that not.
+    fn named(&self, name: &str) -> String {
+        let mut named = self.path.to_string();
+        for letter in name.chars() {
+            match letter {
+                '%' => named.push_str("%25"),
+                '#' => named.push_str("%23"),
+                '=' => named.push_str("%3D"),
+                _ => named.push(letter),
+            }
+        }
+        named
+    }
+
     /// Path, name and occurrence of the next use of a name.
     fn next(&self, name: &str) -> String {
-        let named = format!("{}{name}", self.path);
+        let named = self.named(name);
         let mut inner = self.run.inner();
         let used = inner.used.entry(named.clone()).or_default();
         *used += 1;
@@ -212,7 +230,7 @@ impl Context {
     }
 
     pub(super) fn open(&self, name: &str, key: Option<&str>) -> Result<Open, StepFailed> {
-        let named = format!("{}{name}", self.path);
+        let named = self.named(name);
         let words = [Some(name), key];
         let fits = |word: &str| (1..=NAME_BYTES_MAX).contains(&word.len());
         if !words.into_iter().flatten().all(fits) || named.contains('\0') || key.is_some_and(|key| key.contains('\0')) {

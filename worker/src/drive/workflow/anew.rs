@@ -38,6 +38,11 @@ impl Anew {
         }
     }
 
+    /// The children that ended with the run.
+    pub(super) fn children(&self) -> HashSet<RunId> {
+        self.children.clone()
+    }
+
     /// Whether a step is what failed the run.
     pub(super) fn is_step(&self, row: &TaskRow) -> bool {
         self.step == Some(row.seq)
@@ -73,8 +78,8 @@ fn guess<'a>(stood: impl DoubleEndedIterator<Item = &'a TaskRow> + Clone, of_run
 }
 
 impl Driver {
-    /// Whether a step that has ended is done anew, under a new key: it is certain that nothing was done, or that it came
-    /// to nothing.
+    /// Whether a step that has ended is done anew. Under a new key, since it is certain that nothing was done or that it
+    /// came to nothing; but the start of a child keeps its own.
     pub(super) fn is_done_anew(&self, row: &TaskRow) -> bool {
         match row.state.as_str() {
             "succeeded" => self.anew.is_child(row),
