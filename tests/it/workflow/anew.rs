@@ -1,7 +1,7 @@
 //! Failed runs that are let go on: what is done anew, and what is not.
 
 use super::{Outside, start, steps, world};
-use engine::{RunId, SendSignal};
+use engine::{RunId, SendSignal, StartRun};
 use longhaul_tests::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -290,6 +290,45 @@ async fn a_run_that_what_was_recorded_fails_makes_no_step_anew() {
         (&json!("signal_unreadable"), &json!("number#1"))
     );
     fails_and_is_resumed(&world, run, &outside).await;
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(outside.names(), ["caught"]);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_run_whose_time_was_over_makes_no_step_anew() {
+    let world = world().await;
+    let outside = Outside::default();
+    let pool = world.database.pool().await;
+    let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select now()").fetch_one(&pool).await.unwrap();
+    let late = StartRun {
+        deadline_at: Some(now + chrono::TimeDelta::seconds(4)),
+        ..StartRun::workflow("late", "null")
+    };
+    let run = world.engine.start_run(&late).await.unwrap().run;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("late", move |ctx: Context, _: Value| {
+            let outside = noting.clone();
+            async move {
+                let failing = outside.clone();
+                let step = ctx.step("caught", (), move |call, ()| {
+                    failing.note("caught", &call);
+                    async { Err::<(), _>(FunctionError::permanent("no").not_applied()) }
+                });
+                step.await.expect_err("it fails");
+                outside.opened().await;
+                Ok::<_, WorkflowError>(())
+            }
+        })
+    });
+    let failed = world.settled(run).await;
+    assert!(
+        failed.error.as_deref().unwrap().contains("deadline_exceeded"),
+        "{failed:#?}"
+    );
+    fails_and_is_resumed(&world, run, &outside).await;
+
     assert_eq!(world.settled(run).await.state, "succeeded");
     assert_eq!(outside.names(), ["caught"]);
     worker.drain().await;

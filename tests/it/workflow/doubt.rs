@@ -122,6 +122,10 @@ async fn a_doubt_is_kept_where_a_pause_comes_before_the_first_intent() {
     });
     assert_eq!(steps(&world, run).await, told);
     assert_eq!(outside.keys("pay").len() + outside.keys("pay late").len(), 2);
+    // The dead worker's attempt counts, and costs the step none of its own.
+    let attempts =
+        "select jsonb_build_array(attempt, attempts_max) from longhaul.step where run_id = $1 and name = 'tell'";
+    assert_eq!(world.sql(attempts, run).await, json!([2, 4]));
     world.events(run).await;
     worker.drain().await;
 }

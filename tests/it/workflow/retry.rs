@@ -287,3 +287,43 @@ async fn a_step_with_no_attempts_has_one_and_a_transaction_may_take_as_long_as_i
     assert_eq!(outside.names().len(), 1);
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn a_doubt_that_is_resumed_without_end_of_attempts_is_tried_again() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "endless").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("endless", move |ctx: Context, order: Order| {
+            let outside = noting.clone();
+            async move {
+                let pay = ctx.step("pay", order, move |call, _| {
+                    outside.note("pay", &call);
+                    let is_first = outside.names().len() == 1;
+                    async move {
+                        match is_first {
+                            true => Err(FunctionError::permanent("nobody knows")),
+                            false => Ok(()),
+                        }
+                    }
+                });
+                pay.idempotent().retry(ENDLESS).await?;
+                Ok::<_, WorkflowError>(())
+            }
+        })
+    });
+    let waiting = world.settled(run).await;
+    assert_eq!(
+        waiting.wait_reason.as_deref(),
+        Some("retries_exhausted"),
+        "{waiting:#?}"
+    );
+
+    world.engine.resume_run(run, None, None).await.unwrap();
+
+    let ended = world.until(run, "it ends", |run| run.ended_at.is_some()).await;
+    assert_eq!((ended.state.as_str(), ended.crashes), ("succeeded", 0));
+    assert_eq!(outside.names().len(), 2);
+    worker.drain().await;
+}

@@ -182,6 +182,11 @@ async fn a_wait_that_the_workflow_gave_up_takes_no_signal() {
     world
         .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("signal"))
         .await;
+    // While it waits for another one.
+    assert_eq!(
+        steps(&world, run).await,
+        json!({"item#1": "cancelled", "sleep#1": "succeeded", "go#1": "waiting"})
+    );
     send(&world, run, "item", json!("kept")).await;
     send(&world, run, "go", json!("go")).await;
 
