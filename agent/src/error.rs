@@ -61,6 +61,9 @@ pub struct StepError {
     /// What the reader can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
+    /// On a run, the step of a workflow that failed it: its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Box<str>>,
     /// Not for the model to handle: the run fails with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fatal: bool,
@@ -74,6 +77,7 @@ impl StepError {
             code: code.into(),
             message: message.into(),
             suggestion: None,
+            step: None,
             fatal: false,
         }
     }

@@ -101,6 +101,9 @@ pub(crate) fn end(run: &RunDetail) -> Option<String> {
     {
         lines.push(style::bold("Error"));
         lines.push(format!("  {}", in_line(&error_text(&error))));
+        if let Some(step) = error.get("step").and_then(Value::as_str) {
+            lines.push(format!("  at step {}", in_line(step)));
+        }
         if let Some(suggestion) = error.get("suggestion").and_then(Value::as_str) {
             lines.push(format!("  {}", in_line(suggestion)));
         }

@@ -1,7 +1,7 @@
 //! Failed runs that are let go on: what is done anew, and what is not.
 
 use super::{Outside, start, steps, world};
-use engine::{RunId, SendSignal};
+use engine::{RunId, SendSignal, StartRun};
 use longhaul_tests::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -172,5 +172,164 @@ async fn what_is_begun_and_given_up_in_one_go_has_its_end() {
         json!({"sleep#1": "cancelled", "now#1": "succeeded", "sleep#2": "cancelled", "now#2": "succeeded"})
     );
     world.events(run).await;
+    worker.drain().await;
+}
+
+/// How a workflow fails.
+#[derive(Clone, Copy, PartialEq)]
+enum Words {
+    /// Those of the step, passed on.
+    Passed,
+    /// Its own around those of the step.
+    Around,
+    /// Its own, right after the step.
+    Own,
+}
+
+/// Two steps fail with the same words, and the workflow fails by one of the two. Unless it does so right after that,
+/// another step is made before.
+async fn of_two_failures(fails_by: &'static str, words: Words) {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "two").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("two", move |ctx: Context, _: Value| {
+            let outside = noting.clone();
+            async move {
+                let mut failed = None;
+                for name in ["first", "second"] {
+                    let outside = outside.clone();
+                    let step = ctx.step(name, (), move |call, ()| {
+                        outside.note(name, &call);
+                        mended(outside.clone())
+                    });
+                    let told = step.await;
+                    if name == fails_by {
+                        failed = told.err();
+                    }
+                }
+                if words != Words::Own {
+                    ctx.step("tidy up", (), |_, ()| async { Ok(()) }).read_only().await?;
+                }
+                let Some(failed) = failed else { return Ok(()) };
+                Err(match words {
+                    Words::Passed => WorkflowError::from(failed),
+                    Words::Around => WorkflowError::new("not_today", format!("sorry: {}", failed.message())),
+                    Words::Own => WorkflowError::new("not_today", "sorry"),
+                })
+            }
+        })
+    });
+
+    let failed = world.settled(run).await;
+    let error: Value = serde_json::from_str(failed.error.as_deref().unwrap()).unwrap();
+    let named = (words == Words::Passed).then(|| json!(format!("{fails_by}#1")));
+    assert_eq!(error.get("step"), named.as_ref(), "{error}");
+    fails_and_is_resumed(&world, run, &outside).await;
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(outside.names(), ["first", "second", fails_by]);
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn of_two_steps_that_failed_alike_the_one_that_failed_the_run_is_done_anew() {
+    tokio::join!(
+        of_two_failures("first", Words::Passed),
+        of_two_failures("second", Words::Passed)
+    );
+}
+
+#[tokio::test]
+async fn of_two_steps_that_failed_alike_the_last_is_done_anew_where_the_workflow_has_words_of_its_own() {
+    tokio::join!(
+        of_two_failures("second", Words::Around),
+        of_two_failures("second", Words::Own)
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_what_was_recorded_fails_makes_no_step_anew() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "changed").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("changed", move |ctx: Context, _: Value| {
+            let outside = noting.clone();
+            async move {
+                let failing = outside.clone();
+                let step = ctx.step("caught", (), move |call, ()| {
+                    failing.note("caught", &call);
+                    async { Err::<(), _>(FunctionError::permanent("no").not_applied()) }
+                });
+                step.await.expect_err("it fails");
+                let refused = ctx.wait_signal::<u32>("number", None).await;
+                match *outside.open.borrow() {
+                    true => Ok(()),
+                    false => Err(WorkflowError::from(refused.expect_err("it is no number"))),
+                }
+            }
+        })
+    });
+    let signal = SendSignal {
+        run,
+        name: "number".to_owned(),
+        payload: r#""seven""#.to_owned(),
+        id: None,
+        sender: None,
+    };
+    world.engine.send_signal(&signal).await.unwrap();
+
+    let failed = world.settled(run).await;
+    let error: Value = serde_json::from_str(failed.error.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        (&error["code"], &error["step"]),
+        (&json!("signal_unreadable"), &json!("number#1"))
+    );
+    fails_and_is_resumed(&world, run, &outside).await;
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(outside.names(), ["caught"]);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_run_whose_time_was_over_makes_no_step_anew() {
+    let world = world().await;
+    let outside = Outside::default();
+    let pool = world.database.pool().await;
+    let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select now()").fetch_one(&pool).await.unwrap();
+    let late = StartRun {
+        deadline_at: Some(now + chrono::TimeDelta::seconds(4)),
+        ..StartRun::workflow("late", "null")
+    };
+    let run = world.engine.start_run(&late).await.unwrap().run;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("late", move |ctx: Context, _: Value| {
+            let outside = noting.clone();
+            async move {
+                let failing = outside.clone();
+                let step = ctx.step("caught", (), move |call, ()| {
+                    failing.note("caught", &call);
+                    async { Err::<(), _>(FunctionError::permanent("no").not_applied()) }
+                });
+                step.await.expect_err("it fails");
+                outside.opened().await;
+                Ok::<_, WorkflowError>(())
+            }
+        })
+    });
+    let failed = world.settled(run).await;
+    assert!(
+        failed.error.as_deref().unwrap().contains("deadline_exceeded"),
+        "{failed:#?}"
+    );
+    fails_and_is_resumed(&world, run, &outside).await;
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(outside.names(), ["caught"]);
     worker.drain().await;
 }

@@ -1,6 +1,6 @@
 //! Workflows that start others below themselves.
 
-use super::world;
+use super::{Outside, world};
 use engine::query::RunDetail;
 use engine::{RunId, StartRun};
 use longhaul_tests::world::World;
@@ -235,5 +235,123 @@ async fn a_child_that_nobody_can_drive_is_refused() {
     let error = error(&world.settled(run).await);
     assert_eq!(error["code"], json!("child_not_started"));
     assert!(error["message"].as_str().unwrap().contains("no_such_agent"), "{error}");
+    worker.drain().await;
+}
+
+/// Starts a child of this kind, fails until it is told that it may go on, and tells which child it has.
+fn forgets(on_parent_end: OnParentEnd, outside: &Outside) -> impl FnOnce(Builder) -> Builder + use<> {
+    let outside = outside.clone();
+    move |builder| {
+        builder.workflow("forgets", move |ctx: Context, (): ()| {
+            let outside = outside.clone();
+            async move {
+                let child = ChildRun::workflow("doubles", 0).on_parent_end(on_parent_end);
+                let child = ctx.start_child(child).await?;
+                match *outside.open.borrow() {
+                    true => Ok(child),
+                    false => Err(WorkflowError::new("closed", "not yet")),
+                }
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_may_have_been_started_when_its_start_failed_is_found_again_unless_it_ended_with_its_parent() {
+    for (on_parent_end, starts) in [(OnParentEnd::Abandon, 1), (OnParentEnd::Cancel, 2)] {
+        let world = world().await;
+        let outside = Outside::default();
+        let run = start(&world, "forgets", json!(null)).await;
+        let forgets = || forgets(on_parent_end, &outside);
+        let worker = world.worker_with(world.config("worker A"), |builder| forgets()(doubles(builder)));
+        assert_eq!(world.settled(run).await.state, "failed");
+        // As if each answer to its start had been lost.
+        let pool = world.database.pool().await;
+        let error = json!({"class": "timeout", "code": "step_timeout", "message": "lost"}).to_string();
+        sqlx::query(
+            "update longhaul.step
+             set state = 'failed', result = null, maybe_applied = true, error = $2::json
+             where run_id = $1",
+        )
+        .bind(run.0)
+        .bind(&error)
+        .execute(&pool)
+        .await
+        .expect("its start is lost");
+        sqlx::query(
+            "update longhaul.event set data = jsonb_set($2::jsonb, '{step}', '\"doubles#1\"')
+             where run_id = $1 and kind = 'run.failed'",
+        )
+        .bind(run.0)
+        .bind(&error)
+        .execute(&pool)
+        .await
+        .expect("it failed by that");
+        outside.open();
+        worker.drain().await;
+        let worker = world.worker_with(world.config("worker B"), |builder| match on_parent_end {
+            // One that is there needs nobody who could drive it.
+            OnParentEnd::Abandon => forgets()(builder),
+            OnParentEnd::Cancel => forgets()(doubles(builder)),
+        });
+
+        world.engine.resume_run(run, None, None).await.expect("it goes on");
+
+        let ended = world.settled(run).await;
+        assert_eq!(ended.state, "succeeded", "{ended:#?}");
+        let newest = "
+            select jsonb_build_array(count(*), (array_agg(id order by id desc))[1])
+            from longhaul.run where parent_id = $1";
+        assert_eq!(world.sql(newest, run).await, json!([starts, result(&ended)["run_id"]]));
+        worker.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn starting_a_child_is_tried_on_while_the_database_is_away() {
+    let world = world().await;
+    let pool = world.database.pool().await;
+    let outside = Outside::default();
+    let run = start(&world, "waits", json!(null)).await;
+    let gate = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        doubles(builder).workflow("waits", move |ctx: Context, (): ()| {
+            let gate = gate.clone();
+            async move {
+                gate.opened().await;
+                Ok::<_, WorkflowError>(ctx.run_child::<i64>(ChildRun::workflow("doubles", 2)).await?)
+            }
+        })
+    });
+    world.until(run, "it is driven", |run| run.state == "running").await;
+    let mut held = pool.begin().await.expect("a transaction");
+    sqlx::query("select * from longhaul.run where id = $1 for update")
+        .bind(run.0)
+        .execute(&mut *held)
+        .await
+        .expect("the row is held");
+    outside.open();
+    // Whoever starts the child waits for its parent's row, and is cut.
+    let cut = "
+        select count(pg_terminate_backend(pid)) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and query ilike '%start_child%'";
+    let cutting = async {
+        while sqlx::query_scalar::<_, i64>(cut)
+            .fetch_one(&pool)
+            .await
+            .expect("sessions are read")
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(longhaul_tests::world::PATIENCE, cutting)
+        .await
+        .expect("the start of a child waits");
+    held.rollback().await.expect("the row is let go");
+
+    let ended = world.settled(run).await;
+    assert_eq!(ended.result.as_deref(), Some("4"), "{ended:#?}");
+    assert_eq!(children(&world, run).await, json!({"doubles": "succeeded"}));
     worker.drain().await;
 }

@@ -102,3 +102,62 @@ async fn a_time_that_no_clock_shows_is_slept_through_without_a_worker() {
     assert_eq!(parked.crashes, 0);
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn no_two_places_have_one_identity_whatever_their_names_are() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "sly").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("sly", move |ctx: Context, _: Order| {
+            let outside = noting.clone();
+            async move {
+                let note = move |call: worker::StepCall, ()| {
+                    outside.note("sly", &call);
+                    async { Ok(()) }
+                };
+                for name in ["a=b", "a%3Db", "a", "x#1[0]/a"] {
+                    ctx.step(name, (), note.clone()).await?;
+                }
+                for (name, key) in [("a", "b#1"), ("a=b", "c"), ("a", "b=c"), ("a", "%3D")] {
+                    ctx.step_keyed(name, key, (), note.clone()).await?;
+                }
+                let branch = |ctx: Context, ()| {
+                    let note = note.clone();
+                    async move { ctx.step("a", (), note).await }
+                };
+                for name in ["x", "x=y"] {
+                    ctx.parallel(name, [()], branch)
+                        .await
+                        .into_iter()
+                        .collect::<Result<(), _>>()?;
+                }
+                ctx.step_keyed("x", "y#1[0]/a#1", (), note.clone()).await?;
+                // It is parked, and run again from its beginning.
+                ctx.sleep(Duration::from_millis(2500)).await?;
+                Ok::<_, WorkflowError>(())
+            }
+        })
+    });
+
+    let ended = world.settled(run).await;
+    assert_eq!(ended.state, "succeeded", "{ended:#?}");
+    let mut identities: Vec<_> = outside.keys("sly").iter().map(|key| key[37..].to_owned()).collect();
+    identities.sort();
+    let told = [
+        "a#1",
+        "a%253Db#1",
+        "a%3Db#1",
+        "a%3Db=c",
+        "a=%3D",
+        "a=b#1",
+        "a=b=c",
+        "x#1[0]/a#1",
+        "x%231[0]/a#1",
+        "x%3Dy#1[0]/a#1",
+        "x=y#1[0]/a#1",
+    ];
+    assert_eq!(identities, told);
+    worker.drain().await;
+}

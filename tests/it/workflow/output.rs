@@ -40,6 +40,9 @@ fn careless(builder: Builder) -> Builder {
                 .await
                 .map_err(WorkflowError::from)
         })
+        .workflow("wordy", |_: Context, _: Value| async {
+            Err::<(), _>(WorkflowError::new("too_much", format!("a\0b{}", "x".repeat(MIB))))
+        })
         .workflow("sound", |_: Context, _: Value| async { Ok::<_, WorkflowError>(1) })
 }
 
@@ -64,6 +67,15 @@ async fn an_output_that_cannot_be_kept_fails_its_run_with_a_code_and_the_worker_
         );
         world.events(run).await;
     }
+    let run = start(&world, "wordy").await;
+    let failed = world.settled(run).await;
+    let error: Value = serde_json::from_str(failed.error.as_deref().expect("it failed")).unwrap();
+    let message = error["message"].as_str().expect("a message");
+    assert!(
+        message.len() <= 4096 && !message.contains('\0'),
+        "{} bytes",
+        message.len()
+    );
     let run = start(&world, "sound").await;
     assert_eq!(world.settled(run).await.state, "succeeded");
     worker.drain().await;

@@ -177,3 +177,153 @@ async fn what_a_dead_worker_may_have_done_is_in_doubt_though_the_run_was_resumed
     world.until(run, "waits for a person", doubtful).await;
     worker.drain().await;
 }
+
+/// As large as they can be.
+const ENDLESS: Retry = Retry {
+    attempts_max: u32::MAX,
+    initial: Duration::MAX,
+    cap: Duration::MAX,
+    horizon: Duration::MAX,
+};
+
+#[tokio::test]
+async fn a_step_that_is_tried_without_end_goes_on_after_it_was_cut_and_after_it_failed() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "endless").await;
+    let endless = || {
+        let outside = outside.clone();
+        move |builder: Builder| {
+            builder.workflow("endless", move |ctx: Context, order: Order| {
+                let outside = outside.clone();
+                async move {
+                    let pay = ctx.step("pay", order, move |call, _| {
+                        outside.note("pay", &call);
+                        let calls = outside.names().len();
+                        async move {
+                            match calls {
+                                1 => std::future::pending().await,
+                                2 => Err(FunctionError::transient("not now")),
+                                _ => Ok(()),
+                            }
+                        }
+                    });
+                    let at_once = Retry {
+                        initial: Duration::ZERO,
+                        cap: Duration::ZERO,
+                        ..ENDLESS
+                    };
+                    pay.idempotent().retry(at_once).timeout(Duration::MAX).await?;
+                    Ok::<_, WorkflowError>(())
+                }
+            })
+        }
+    };
+    let mut config = world.config("worker A");
+    config.drain_grace = Duration::ZERO;
+    let worker = world.worker_with(config, endless());
+    outside.made(1).await;
+    worker.drain().await;
+    let worker = world.worker_with(world.config("worker B"), endless());
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(outside.names().len(), 3);
+    let row = "select jsonb_build_array(attempt, attempts_max) from longhaul.step where run_id = $1";
+    assert_eq!(world.sql(row, run).await, json!([3, i32::MAX]));
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_step_that_is_tried_again_at_the_end_of_time_waits_for_it_without_a_worker() {
+    let world = world().await;
+    let run = start(&world, "patient").await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("patient", |ctx: Context, order: Order| async move {
+            let refused = |_, _| async { Err::<(), _>(FunctionError::transient("not now").not_applied()) };
+            ctx.step("pay", order, refused).retry(ENDLESS).await?;
+            Ok::<_, WorkflowError>(())
+        })
+    });
+
+    let parked = world
+        .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("timer"))
+        .await;
+    // The delay is half of it either way.
+    let decades = chrono::TimeDelta::days(365 * 1000);
+    assert!(parked.due_at.unwrap() - parked.created_at > decades, "{parked:#?}");
+    assert_eq!(parked.crashes, 0);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_step_with_no_attempts_has_one_and_a_transaction_may_take_as_long_as_it_likes() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "brief").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("brief", move |ctx: Context, order: Order| {
+            let outside = noting.clone();
+            async move {
+                let none = Retry {
+                    attempts_max: 0,
+                    ..Retry::default()
+                };
+                let refused = ctx.step("pay", order, move |call, _| {
+                    outside.note("pay", &call);
+                    async { Err::<(), _>(FunctionError::transient("not now").not_applied()) }
+                });
+                refused.retry(none).await.expect_err("it fails");
+                let written = ctx.transaction("write", (), |_, ()| Box::pin(async { Ok(()) }));
+                written.timeout(Duration::MAX).await?;
+                Ok::<_, WorkflowError>(())
+            }
+        })
+    });
+
+    let ended = world.settled(run).await;
+    assert_eq!(ended.state, "succeeded", "{ended:#?}");
+    assert_eq!(outside.names().len(), 1);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_doubt_that_is_resumed_without_end_of_attempts_is_tried_again() {
+    let world = world().await;
+    let outside = Outside::default();
+    let run = start(&world, "endless").await;
+    let noting = outside.clone();
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("endless", move |ctx: Context, order: Order| {
+            let outside = noting.clone();
+            async move {
+                let pay = ctx.step("pay", order, move |call, _| {
+                    outside.note("pay", &call);
+                    let is_first = outside.names().len() == 1;
+                    async move {
+                        match is_first {
+                            true => Err(FunctionError::permanent("nobody knows")),
+                            false => Ok(()),
+                        }
+                    }
+                });
+                pay.idempotent().retry(ENDLESS).await?;
+                Ok::<_, WorkflowError>(())
+            }
+        })
+    });
+    let waiting = world.settled(run).await;
+    assert_eq!(
+        waiting.wait_reason.as_deref(),
+        Some("retries_exhausted"),
+        "{waiting:#?}"
+    );
+
+    world.engine.resume_run(run, None, None).await.unwrap();
+
+    let ended = world.until(run, "it ends", |run| run.ended_at.is_some()).await;
+    assert_eq!((ended.state.as_str(), ended.crashes), ("succeeded", 0));
+    assert_eq!(outside.names().len(), 2);
+    worker.drain().await;
+}

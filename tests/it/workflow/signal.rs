@@ -182,6 +182,11 @@ async fn a_wait_that_the_workflow_gave_up_takes_no_signal() {
     world
         .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("signal"))
         .await;
+    // While it waits for another one.
+    assert_eq!(
+        steps(&world, run).await,
+        json!({"item#1": "cancelled", "sleep#1": "succeeded", "go#1": "waiting"})
+    );
     send(&world, run, "item", json!("kept")).await;
     send(&world, run, "go", json!("go")).await;
 
@@ -259,5 +264,30 @@ async fn branches_that_wait_for_one_name_take_its_signals_in_their_order() {
     let all: Vec<u32> = (0..100).collect();
     assert_eq!(result(&world.settled(run).await), json!(all));
     world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_many_things_names_16_of_them() {
+    let world = world().await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("gathers", |ctx: Context, count: usize| async move {
+            let come = ctx.parallel("signal", 0..count, |ctx, number| async move {
+                ctx.wait_signal::<Value>(&format!("item {number}"), None).await
+            });
+            let come: Result<Vec<_>, _> = come.await.into_iter().collect();
+            Ok::<_, WorkflowError>(come?.len())
+        })
+    });
+    let names: Vec<String> = (0..16).map(|number| format!("item {number}")).collect();
+    for (count, told) in [(16, json!(names)), (20, json!({"first": names, "more": 4}))] {
+        let run = start(&world, "gathers", json!(count)).await;
+        world
+            .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("signal"))
+            .await;
+        let detail = "
+            select data -> 'detail' -> 'signals' from longhaul_audit.event where run_id = $1 and kind = 'run.parked'";
+        assert_eq!(world.sql(detail, run).await, told);
+    }
     worker.drain().await;
 }

@@ -236,3 +236,94 @@ async fn a_transaction_that_the_workflow_does_not_wait_for_is_done_all_the_same(
     world.events(run).await;
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn a_transaction_that_is_done_just_as_its_workflow_returns_is_committed() {
+    let world = shop().await;
+    let pool = world.database.pool().await;
+    let (first, second) = (Outside::default(), Outside::default());
+    let run = start(&world, "abrupt").await;
+    let gates = (first.clone(), second.clone());
+    let worker = world.worker_with(world.config("worker A"), move |builder| {
+        builder.workflow("abrupt", move |ctx: Context, _: Value| {
+            let (first, second) = gates.clone();
+            async move {
+                let waits = |name: &str, gate: &Outside| {
+                    let gate = gate.clone();
+                    let step = ctx.step(name, (), move |call, ()| {
+                        let gate = gate.clone();
+                        async move {
+                            gate.note("asked", &call);
+                            gate.opened().await;
+                            Ok(())
+                        }
+                    });
+                    step.read_only().into_future()
+                };
+                let (earlier, last) = (waits("earlier", &first), waits("last", &second));
+                let sale = ctx.transaction("sell", (), move |connection, ()| {
+                    let gate = second.clone();
+                    Box::pin(async move {
+                        gate.opened().await;
+                        sell(connection, "a hat").await
+                    })
+                });
+                let others = futures_util::future::join(earlier, sale.into_future());
+                tokio::select! {
+                    biased;
+                    done = last => done?,
+                    _ = others => {}
+                }
+                Ok::<_, WorkflowError>(())
+            }
+        })
+    });
+    first.made(1).await;
+    second.made(1).await;
+    // The driver cannot look up: it records the earlier step, and somebody holds the run's row.
+    let mut held = pool.begin().await.expect("a transaction");
+    sqlx::query("select * from longhaul.run where id = $1 for update")
+        .bind(run.0)
+        .execute(&mut *held)
+        .await
+        .expect("the row is held");
+    first.open();
+    let sessions = |what: &'static str| {
+        let pool = pool.clone();
+        async move {
+            let seen = async {
+                while sqlx::query_scalar::<_, i64>(what)
+                    .fetch_one(&pool)
+                    .await
+                    .expect("sessions are read")
+                    == 0
+                {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            };
+            let seen = tokio::time::timeout(longhaul_tests::world::PATIENCE, seen).await;
+            assert!(seen.is_ok(), "{what}");
+        }
+    };
+    sessions("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+        .await;
+    second.open();
+    // The sale is made, and looked at for the last time before it is recorded.
+    sessions(
+        "select count(*) from pg_stat_activity
+         where datname = current_database() and state = 'idle in transaction' and backend_xid is not null
+           and query ilike '%pg_current_xact_id%'
+           and exists (select from pg_locks where pg_locks.pid = pg_stat_activity.pid and relation = 'sale'::regclass)",
+    )
+    .await;
+    held.rollback().await.expect("the row is let go");
+
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    assert_eq!(sales(&world).await, 1);
+    assert_eq!(
+        steps(&world, run).await,
+        json!({"earlier#1": "succeeded", "last#1": "succeeded", "sell#1": "succeeded"})
+    );
+    world.events(run).await;
+    worker.drain().await;
+}

@@ -1,7 +1,7 @@
 //! Runs below a workflow's own: agents, and other workflows.
 
 use super::context::RunSide;
-use super::step::{JoinAsk, Step, Wanted, Work, answered, as_expected, input_text, output_text, unwritable};
+use super::step::{JoinAsk, Step, Wanted, Work, as_expected, input_text, output_text, unwritable};
 use super::{Context, Retry, StepCall, StepFailed};
 use crate::FunctionError;
 use crate::crash_point::crash_point;
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Starting a child is one statement that may be repeated: it is tried on while a worker for it may be on its way.
 const RETRY: Retry = Retry {
@@ -171,7 +170,7 @@ impl Context {
         let (run, child) = (Arc::clone(&self.run), Arc::new(child));
         let attempt = move |call: StepCall| {
             let (run, child) = (Arc::clone(&run), Arc::clone(&child));
-            async move { start(&run, &child.start(call.key)?).await }.boxed()
+            async move { start(&run, child.start(call.key)?).await }.boxed()
         };
         let work = (Effect::Transactional, Work::Call(Arc::new(attempt)));
         Step::<Child>::doing((open, &name), request, work)
@@ -192,10 +191,9 @@ impl Context {
         let child = child.run_id;
         let open = self.open(&format!("join {child}"), None);
         async move {
-            let open = open?;
-            let (answer, answered_by) = oneshot::channel();
-            open.ask("join", Wanted::Join(JoinAsk { child, answer }));
-            as_expected("join", &answered(answered_by).await?)
+            let wanted = |answer| Wanted::Join(JoinAsk { child, answer });
+            let read = |result: String| as_expected("join", &result);
+            open?.asked(("join", wanted), read).await
         }
     }
 
@@ -224,11 +222,14 @@ impl Context {
     }
 }
 
-async fn start(parent: &RunSide, child: &StartChild) -> Result<String, FunctionError> {
+async fn start(parent: &RunSide, mut child: StartChild) -> Result<String, FunctionError> {
+    let key = child.key.clone();
     // They lock their parent's row: one after the other, they hold one connection while somebody else has it.
     let _turn = parent.starting.lock().await;
     loop {
-        match parent.engine.start_child(&parent.claim, child).await {
+        match parent.engine.start_child(&parent.claim, &child).await {
+            // It ended with this run, which goes on: another one takes its place.
+            Ok(run_id) if parent.ended.contains(&run_id) => child.key = format!("{key}#{run_id}"),
             Ok(run_id) => {
                 crash_point!("child.started");
                 return output_text(&Child { run_id });

@@ -1,6 +1,6 @@
 //! What a workflow is given.
 
-use super::step::{Ask, Open, Step, TimerAsk, Until, Wanted, answered};
+use super::step::{Ask, Open, Step, TimerAsk, Until, Wanted};
 use super::{Retry, StepFailed};
 use chrono::{DateTime, Utc};
 use engine::{Claim, Engine, RunId, payload};
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// Of a step's name, and of its key.
@@ -43,6 +43,8 @@ pub(crate) struct RunSide {
     pub(super) engine: Engine,
     /// Held while one is started.
     pub(super) starting: tokio::sync::Mutex<()>,
+    /// Children that ended with the run, which was let go on since then.
+    pub(super) ended: HashSet<RunId>,
     inner: Mutex<Inner>,
     /// Told when something is asked.
     pub(crate) asked: Notify,
@@ -58,11 +60,12 @@ struct Inner {
 }
 
 impl RunSide {
-    pub(crate) fn new(claim: Claim, engine: Engine) -> Arc<Self> {
+    pub(crate) fn new(claim: Claim, engine: Engine, ended: HashSet<RunId>) -> Arc<Self> {
         Arc::new(Self {
             claim,
             engine,
             starting: tokio::sync::Mutex::default(),
+            ended,
             inner: Mutex::default(),
             asked: Notify::new(),
         })
@@ -144,9 +147,8 @@ impl Context {
     fn timer(&self, until: Until) -> impl Future<Output = Result<(), StepFailed>> + Send + use<> {
         let open = self.open("sleep", None);
         async move {
-            let (answer, answered_by) = oneshot::channel();
-            open?.ask("sleep", Wanted::Timer(TimerAsk { until, answer }));
-            answered(answered_by).await
+            let wanted = |answer| Wanted::Timer(TimerAsk { until, answer });
+            open?.asked(("sleep", wanted), Ok).await
         }
     }
 
@@ -156,11 +158,7 @@ impl Context {
     /// `ambiguous_step`, where another `now` is open on this context.
     pub fn now(&self) -> impl Future<Output = Result<DateTime<Utc>, StepFailed>> + Send + use<> {
         let open = self.open("now", None);
-        async move {
-            let (answer, answered_by) = oneshot::channel();
-            open?.ask("now", Wanted::Now(answer));
-            answered(answered_by).await
-        }
+        async move { open?.asked(("now", Wanted::Now), Ok).await }
     }
 
     /// A number that looks random, and is the same whenever the workflow is run again.
@@ -207,9 +205,24 @@ impl Context {
         join_all(branches)
     }
 
+    /// Path and name. What tells one from the other, and both from what follows, is escaped, so that no two places have
+    /// one identity; a key comes last and needs that not.
+    fn named(&self, name: &str) -> String {
+        let mut named = self.path.to_string();
+        for letter in name.chars() {
+            match letter {
+                '%' => named.push_str("%25"),
+                '#' => named.push_str("%23"),
+                '=' => named.push_str("%3D"),
+                _ => named.push(letter),
+            }
+        }
+        named
+    }
+
     /// Path, name and occurrence of the next use of a name.
     fn next(&self, name: &str) -> String {
-        let named = format!("{}{name}", self.path);
+        let named = self.named(name);
         let mut inner = self.run.inner();
         let used = inner.used.entry(named.clone()).or_default();
         *used += 1;
@@ -217,7 +230,7 @@ impl Context {
     }
 
     pub(super) fn open(&self, name: &str, key: Option<&str>) -> Result<Open, StepFailed> {
-        let named = format!("{}{name}", self.path);
+        let named = self.named(name);
         let words = [Some(name), key];
         let fits = |word: &str| (1..=NAME_BYTES_MAX).contains(&word.len());
         if !words.into_iter().flatten().all(fits) || named.contains('\0') || key.is_some_and(|key| key.contains('\0')) {

@@ -1,13 +1,12 @@
 //! Waiting for what is told from outside.
 
-use super::step::{SignalAsk, Wanted, answered};
+use super::step::{SignalAsk, Wanted};
 use super::{Context, StepFailed};
 use agent::{ErrorClass, StepError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 impl Context {
     /// Waits for a signal of this name: the oldest one that no wait has taken, whether it came before or comes now. Its
@@ -24,16 +23,15 @@ impl Context {
     ) -> BoxFuture<'static, Result<Option<T>, StepFailed>> {
         let (open, timeout, name) = (self.open(name, None), timeout.into(), name.to_owned());
         async move {
-            let open = open?;
-            let (answer, answered_by) = oneshot::channel();
-            open.ask(&name, Wanted::Signal(SignalAsk { timeout, answer }));
-            let Some(payload) = answered(answered_by).await? else {
-                return Ok(None);
+            let wanted = |answer| Wanted::Signal(SignalAsk { timeout, answer });
+            let read = |payload: Option<String>| {
+                let told = payload.map(|payload| serde_json::from_str(&payload)).transpose();
+                told.map_err(|error| {
+                    let message = format!("the payload of signal {name} is not what the code expects: {error}");
+                    StepFailed::new(StepError::new(ErrorClass::Permanent, "signal_unreadable", message))
+                })
             };
-            serde_json::from_str(&payload).map(Some).map_err(|error| {
-                let message = format!("the payload of signal {name} is not what the code expects: {error}");
-                StepFailed::new(StepError::new(ErrorClass::Permanent, "signal_unreadable", message))
-            })
+            open?.asked((&name, wanted), read).await
         }
         .boxed()
     }

@@ -32,8 +32,19 @@ impl StepFailed {
         &self.0.message
     }
 
+    /// The step's identity. None: it has none, since its name was refused.
+    pub fn step(&self) -> Option<&str> {
+        self.0.step.as_deref()
+    }
+
     pub(crate) fn new(error: StepError) -> Self {
         Self(error)
+    }
+
+    /// The same of this step.
+    pub(super) fn at(mut self, identity: &str) -> Self {
+        self.0.step = Some(identity.into());
+        self
     }
 
     pub(crate) fn into_inner(self) -> StepError {
@@ -50,7 +61,7 @@ impl StepFailed {
 
     pub(super) fn key_used(identity: &str) -> Self {
         let message = format!("step {identity} was asked for before: a key stands for one step on its path");
-        Self(StepError::new(ErrorClass::Permanent, "ambiguous_step", message))
+        Self(StepError::new(ErrorClass::Permanent, "ambiguous_step", message)).at(identity)
     }
 
     pub(super) fn ambiguous(identity: &str) -> Self {
@@ -58,7 +69,7 @@ impl StepFailed {
             "step {identity} was asked for while another of its name is open on the same context, so that nothing would tell them apart"
         );
         let suggestion = "await one before the next, give each its key (step_keyed), or use parallel";
-        Self(StepError::new(ErrorClass::Permanent, "ambiguous_step", message).suggest(suggestion))
+        Self(StepError::new(ErrorClass::Permanent, "ambiguous_step", message).suggest(suggestion)).at(identity)
     }
 }
 
@@ -172,26 +183,34 @@ impl Open {
         Self { run, named, identity }
     }
 
-    pub(super) fn ask(&self, name: &str, wanted: Wanted) {
+    /// Asks, and reads the answer. Whatever fails names its step.
+    pub(super) async fn asked<T, O>(
+        self,
+        (name, wanted): (&str, impl FnOnce(oneshot::Sender<Result<T, StepFailed>>) -> Wanted),
+        read: impl FnOnce(T) -> Result<O, StepFailed>,
+    ) -> Result<O, StepFailed> {
+        let (answer, told) = oneshot::channel();
         self.run.ask(Ask {
             identity: self.identity.clone(),
             name: name.to_owned(),
-            wanted,
+            wanted: wanted(answer),
         });
+        let answer = match told.await {
+            Ok(answer) => answer,
+            // The driver is gone, and the workflow is dropped with it.
+            Err(_) => std::future::pending().await,
+        };
+        self.own(answer.and_then(read))
+    }
+
+    fn own<T>(&self, told: Result<T, StepFailed>) -> Result<T, StepFailed> {
+        told.map_err(|failed| failed.at(&self.identity))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.run.close(&self.named);
-    }
-}
-
-/// The driver's answer. A driver that is gone answers nothing: the workflow is dropped with it.
-pub(super) async fn answered<T>(answer: oneshot::Receiver<Result<T, StepFailed>>) -> Result<T, StepFailed> {
-    match answer.await {
-        Ok(answer) => answer,
-        Err(_) => std::future::pending().await,
     }
 }
 
@@ -289,19 +308,20 @@ impl<O: Serialize + DeserializeOwned + Send + 'static> IntoFuture for Step<O> {
         async move {
             // Held until the answer is here.
             let open = self.open?;
-            let (answer, told) = oneshot::channel();
-            let ask = StepAsk {
-                kind: self.kind,
-                effect: self.effect,
-                retry: self.retry,
-                timeout: self.timeout,
-                input: self.input?,
-                work: self.work,
-                answer,
+            let input = open.own(self.input)?;
+            let wanted = |answer| {
+                Wanted::Step(StepAsk {
+                    kind: self.kind,
+                    effect: self.effect,
+                    retry: self.retry,
+                    timeout: self.timeout,
+                    input,
+                    work: self.work,
+                    answer,
+                })
             };
-            open.ask(&self.name, Wanted::Step(ask));
-            let output = answered(told).await?;
-            as_expected(&self.name, &output)
+            let read = |output: String| as_expected(&self.name, &output);
+            open.asked((&self.name, wanted), read).await
         }
         .boxed()
     }

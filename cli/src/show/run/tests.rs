@@ -76,6 +76,15 @@ fn an_answer_is_shown_as_text_and_an_error_with_what_to_do() {
         told.contains("  missing_secret: NAME is not set\n  set NAME\n"),
         "{told}"
     );
+    let failed = RunDetail {
+        error: Some(r#"{"code":"step_failed","message":"closed","step":"shop#1[0]/pay#1"}"#.to_owned()),
+        ..run("failed")
+    };
+    let told = end(&failed).unwrap();
+    assert!(
+        told.contains("  step_failed: closed\n  at step shop#1[0]/pay#1\n"),
+        "{told}"
+    );
 }
 
 #[test]

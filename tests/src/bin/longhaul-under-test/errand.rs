@@ -29,6 +29,8 @@ struct Call {
     /// It does not answer at all.
     #[serde(default)]
     panics: bool,
+    /// The step is refused for good, with nothing done, once this file is there.
+    refusal: Option<String>,
 }
 
 /// What a step is asked with.
@@ -37,15 +39,17 @@ pub(crate) struct Noted {
     ledger: String,
     gate: Option<String>,
     panics: bool,
+    refusal: Option<String>,
 }
 
 impl Noted {
-    /// Without a panic.
+    /// Without a panic or a refusal.
     pub(crate) fn of(ledger: &str, gate: Option<&str>) -> Self {
         Self {
             ledger: ledger.to_owned(),
             gate: gate.map(ToOwned::to_owned),
             panics: false,
+            refusal: None,
         }
     }
 }
@@ -74,6 +78,7 @@ async fn step(ctx: Context, (ledger, call): (String, Call)) -> Result<(), StepFa
         ledger,
         gate: call.gate,
         panics: call.panics,
+        refusal: call.refusal,
     };
     ctx.step(&call.name, noted, note).effect(effect).await
 }
@@ -81,6 +86,13 @@ async fn step(ctx: Context, (ledger, call): (String, Call)) -> Result<(), StepFa
 /// Appends the line in one write. A kill may cut it short where it crosses a page: with a line's end before it, too, what
 /// was cut spoils no other.
 pub(crate) async fn note(call: StepCall, noted: Noted) -> Result<(), FunctionError> {
+    if noted
+        .refusal
+        .as_ref()
+        .is_some_and(|refusal| Path::new(refusal).exists())
+    {
+        return Err(FunctionError::permanent("refused").not_applied());
+    }
     let appended = || -> std::io::Result<()> {
         let mut file = std::fs::File::options().create(true).append(true).open(&noted.ledger)?;
         file.write_all(format!("\n{}\n", call.key).as_bytes())

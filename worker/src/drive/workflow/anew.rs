@@ -20,33 +20,27 @@ pub(super) struct Anew {
 }
 
 impl Anew {
-    /// Of a run's journal and its last failure. The step that failed it has the run's own error; where the workflow has
-    /// put that in words of its own, they hold the step's, or nothing was recorded after it.
+    /// Of a run's journal and its last failure, which names the step that failed it.
     pub(super) fn of(rows: &[TaskRow], failure: LastFailure) -> Self {
         let before = || rows.iter().filter(|row| row.fence <= failure.fence);
         // What had been done anew before was not what failed it.
         let newest: HashMap<&str, i32> = before().map(|row| (row.identity.as_str(), row.seq)).collect();
         let stood = |row: &&TaskRow| newest.get(row.identity.as_str()) == Some(&row.seq);
         let of_run: StepError = failed(Some(&failure.error)).into_inner();
-        let error = |row: &TaskRow| failed(row.error.as_deref()).into_inner();
-        let find = |told: &dyn Fn(&StepError) -> bool| {
-            let mut all = before().filter(stood).filter(|row| row.state == "failed");
-            all.rfind(|row| told(&error(row)))
+        let step = match &of_run.step {
+            Some(identity) => newest.get(identity.as_ref()).copied(),
+            None => guess(before().filter(stood), &of_run).map(|row| row.seq),
         };
-        let is_same = |error: &StepError| *error == of_run;
-        let is_within = |error: &StepError| !error.message.is_empty() && of_run.message.contains(&error.message);
-        // A run whose time was over was failed by no step.
-        let last = || {
-            before()
-                .next_back()
-                .filter(|row| row.state == "failed" && of_run.code != "deadline_exceeded")
-        };
-        let step = find(&is_same).or_else(|| find(&is_within)).or_else(last);
         Self {
-            step: step.map(|row| row.seq),
+            step,
             fence: Some(failure.fence),
             children: failure.children.into_iter().collect(),
         }
+    }
+
+    /// The children that ended with the run.
+    pub(super) fn children(&self) -> HashSet<RunId> {
+        self.children.clone()
     }
 
     /// Whether a step is what failed the run.
@@ -67,9 +61,25 @@ impl Anew {
     }
 }
 
+/// The workflow has made an error of its own. Its words are the step's or hold them, or nothing was recorded after it.
+fn guess<'a>(stood: impl DoubleEndedIterator<Item = &'a TaskRow> + Clone, of_run: &StepError) -> Option<&'a TaskRow> {
+    let find = |told: &dyn Fn(&StepError) -> bool| {
+        let mut failures = stood.clone().filter(|row| row.state == "failed");
+        failures.rfind(|row| told(&failed(row.error.as_deref()).into_inner()))
+    };
+    let is_same = |error: &StepError| error == of_run;
+    let is_within = |error: &StepError| !error.message.is_empty() && of_run.message.contains(&error.message);
+    let last = || {
+        let last = stood.clone().next_back().filter(|row| row.state == "failed");
+        // A run whose time was over was failed by no step.
+        last.filter(|_| of_run.code != "deadline_exceeded")
+    };
+    find(&is_same).or_else(|| find(&is_within)).or_else(last)
+}
+
 impl Driver {
-    /// Whether a step that has ended is done anew, under a new key: it is certain that nothing was done, or that it came
-    /// to nothing.
+    /// Whether a step that has ended is done anew. Under a new key, since it is certain that nothing was done or that it
+    /// came to nothing; but the start of a child keeps its own.
     pub(super) fn is_done_anew(&self, row: &TaskRow) -> bool {
         match row.state.as_str() {
             "succeeded" => self.anew.is_child(row),

@@ -41,7 +41,7 @@ impl Driver {
         let has_children = rows.iter().any(|row| row.kind == "child");
         let recorded: HashMap<String, TaskRow> = rows.into_iter().map(|row| (row.identity.clone(), row)).collect();
         Ok(Self {
-            side: RunSide::new(claimed.claim, engine.clone()),
+            side: RunSide::new(claimed.claim, engine.clone(), anew.children()),
             hold,
             deadline: claimed.deadline_at,
             resumed_fence: claimed.resumed_fence,
@@ -100,9 +100,13 @@ impl Driver {
             }
             let resumed = self.begins_anew(&row);
             match row.state.as_str() {
-                // A key of its own, the same whatever was recorded since then.
                 _ if self.is_done_anew(&row) => {
-                    step.key = format!("{}-{identity}-{}", self.hold.run(), row.seq + 1);
+                    step.key = match row.kind.as_str() {
+                        // One that may have been started is found again.
+                        "child" => row.key.clone(),
+                        // A key of its own, the same whatever was recorded since then.
+                        _ => format!("{}#{}-{identity}", self.hold.run(), row.seq + 1),
+                    };
                     step.replaces = Some(row.seq);
                 }
                 "succeeded" => {

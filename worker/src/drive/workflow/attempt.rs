@@ -118,6 +118,7 @@ impl Driver {
         }
         if !draft.is_empty() {
             let is_intent = draft.has_intent();
+            crash_point!("task.recording");
             match self.hold.scribe.write(draft).await? {
                 Written::Now(control) => self.hold.known = control,
                 Written::ClaimLost => return Ok(self.hold.claim_lost()),
@@ -219,6 +220,7 @@ impl Driver {
     /// Intents that were refused were never there. What a dead holder may have begun without a trace gets one: whoever
     /// goes on with the run has no other way to know.
     fn withdraw(&mut self, ready: &[u64]) {
+        self.is_replaying = false;
         let now = self.hold.now();
         for asked in ready {
             let Some(mut open) = self.open.remove(asked) else {

@@ -14,6 +14,9 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+/// No clock shows the end of a longer one.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// A transaction whose function is done, and whose step is not recorded.
 pub(super) struct Finishing {
     pub(super) asked: u64,
@@ -33,7 +36,7 @@ pub(super) async fn within<F>(timeout: Duration, shared: &Shared, run: F) -> Out
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<String, FunctionError>>,
 {
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + timeout.min(LONGEST);
     let place = Arc::clone(&shared.transactions).acquire_owned();
     let Ok(Ok(place)) = tokio::time::timeout_at(deadline, place).await else {
         let message = format!("no transaction came to its turn within {} s", timeout.as_secs_f64());

@@ -4,6 +4,7 @@ use super::asked::unsigned;
 use super::attempt::change;
 use super::{Asked, Driver, Phase};
 use crate::hold::{Flow, Stop};
+use crate::scribe::Draft;
 use agent::effect::UnknownReason;
 use agent::{Effect, ErrorClass, StepError};
 use engine::{Ending, EngineError, Release, StepChange};
@@ -48,7 +49,12 @@ impl Driver {
         if self.collect(stop, grace).await? == Flow::Done {
             return Ok(());
         }
-        let draft = std::mem::take(&mut self.draft);
+        let mut draft = std::mem::take(&mut self.draft);
+        if self.is_replaying && matches!(stop, Why::GiveBack(_)) {
+            // All of it follows from the journal. A result would wipe out the crash on record, and with it the doubt about
+            // what the workflow has not asked for again.
+            draft = Draft::default();
+        }
         if self.record(draft).await? == Flow::Done || stop == Why::Lost {
             return Ok(());
         }
