@@ -18,7 +18,7 @@ fn signal(run: RunId, name: &str, id: Option<&str>) -> SendSignal {
     }
 }
 
-fn child(key: &str) -> StartChild {
+pub(super) fn child(key: &str) -> StartChild {
     StartChild {
         key: key.to_owned(),
         kind: "agent".to_owned(),
