@@ -169,6 +169,9 @@ create table longhaul.step (
     constraint step_tool_has_its_call check ((kind = 'tool') = (call_id is not null))
 ) partition by range (run_id);
 
+-- What wakes a run is found without its other steps. No column of it ever changes, so that it costs no step its place.
+create index step_wait_idx on longhaul.step (run_id, kind, request_digest, name) where kind in ('signal', 'child');
+
 create table longhaul.attempt (
     run_id     uuid        not null,
     step_seq   integer     not null,

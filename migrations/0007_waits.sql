@@ -3,8 +3,19 @@
 -- Whoever wakes a run holds its row's lock, adds one to its wakes, and commits that together with what it woke it for.
 -- Locks go from parents to children: whoever ends a child has its parent's row first.
 
--- Counts a wake-up, and puts the run back into its queue where a step waits for this very thing. The caller holds the
--- row's lock. Answers with the new count.
+-- How soon a run goes on of which several children are still open. A run that is woken reads its whole journal again: one
+-- with a long journal waits a few times as long as that takes, so that the ends of many children are one wake-up. None: at
+-- once.
+create function longhaul.patience(event_seq integer)
+returns interval
+language sql
+immutable strict parallel safe
+as $$
+    select case when event_seq >= 100 then least(event_seq * interval '50 microseconds', interval '1 second') end
+$$;
+
+-- Counts a wake-up, and puts the run back into its queue where a step waits for this very thing; or lets its time come
+-- before long, where more of the kind may come soon. The caller holds the row's lock. Answers with the new count.
 create function longhaul.wake_run(run_id uuid, awaited_kind text, awaited text, why json, notify boolean)
 returns bigint
 language plpgsql
@@ -13,27 +24,45 @@ as $$
 declare
     woken   longhaul.run;
     returns boolean;
+    soon    timestamptz;
     -- Of a wait for this child: its digest, since JSON text may hold what no text can, and the start of a child may be
     -- tried again just now.
     child   bytea := longhaul.digest(format('{"run_id":"%s"}', awaited));
 begin
     select
-        run.state = 'waiting' and run.waiting_for <> 'approval' and exists (
-            select from longhaul.step
-            where step.run_id = wake_run.run_id
-              and step.state = 'waiting'
-              and step.kind = wake_run.awaited_kind
-              and case step.kind when 'child' then step.request_digest = child else step.name = wake_run.awaited end)
-    into returns
+        run.state = 'waiting' and run.waiting_for <> 'approval' and case awaited_kind
+            when 'child' then exists (
+                select from longhaul.step
+                where step.run_id = wake_run.run_id
+                  and step.kind = 'child'
+                  and step.request_digest = child
+                  and step.state = 'waiting')
+            when 'signal' then exists (
+                select from longhaul.step
+                where step.run_id = wake_run.run_id
+                  and step.kind = 'signal'
+                  and step.name = wake_run.awaited
+                  and step.state = 'waiting')
+        end,
+        case when awaited_kind = 'child' then now() + longhaul.patience(run.event_seq) end
+    into returns, soon
     from longhaul.run
     where run.id = wake_run.run_id;
+    -- The last one is not waited for.
+    if returns and soon is not null and exists (
+        select from longhaul.run where run.parent_id = wake_run.run_id and run.ended_at is null
+    ) then
+        returns := false;
+    else
+        soon := null;
+    end if;
 
     update longhaul.run
     set wakes       = run.wakes + 1,
         state       = case when returns then 'queued' else run.state end,
         waiting_for = case when returns then null else run.waiting_for end,
         wait_reason = case when returns then null else run.wait_reason end,
-        due_at      = case when returns then now() else run.due_at end,
+        due_at      = case when returns then now() else least(run.due_at, soon) end,
         event_seq   = run.event_seq + returns::integer
     where run.id = wake_run.run_id
     returning run.* into woken;
@@ -44,6 +73,8 @@ begin
     if notify and returns then
         perform pg_notify('longhaul_due', woken.queue);
         perform pg_notify('longhaul_event', run_id::text);
+    elsif notify and woken.due_at = soon then
+        perform pg_notify('longhaul_due', woken.queue);
     elsif notify and woken.state = 'running' then
         perform pg_notify('longhaul_changed', woken.worker_id::text);
     end if;

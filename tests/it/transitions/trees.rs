@@ -1,9 +1,13 @@
-//! The end of a tree: a batch at a time, whoever looks, and certain once the end above it is.
+//! Large trees: they end a batch at a time, whoever looks, and certainly once the end above is certain; and the ends of many
+//! children wake their parent few times.
 
-use super::waits::child;
+use super::waits::{begins_wait, child, ends, waits_for};
 use crate::stage::{Stage, claim, nobody};
+use chrono::TimeDelta;
 use engine::limits::CHILDREN_BATCH_MAX;
 use engine::{Cancelled, Claimed, Ending, RunId};
+use serde_json::json;
+use std::time::Duration;
 
 async fn starts(stage: &Stage, parent: &Claimed, number: usize) -> Vec<RunId> {
     let mut started = Vec::new();
@@ -155,4 +159,104 @@ async fn children_that_were_spared_are_left_alone_for_good() {
     assert!(is_swept(&stage).await);
     assert_eq!(stage.engine.sweep_children().await.unwrap(), 0);
     assert_eq!(stage.state(below).await, "queued");
+}
+
+/// A parent with two children, parked until both have ended; the children, held.
+async fn waits_for_both(stage: &Stage, journal: i32) -> (RunId, Vec<Claimed>) {
+    let parent = stage.claimed().await;
+    let children = starts(stage, &parent, 2).await;
+    let first = begins_wait(stage, &parent, json!({"run_id": children[0]})).await;
+    waits_for(stage, &first, ("child", "second"), json!({"run_id": children[1]})).await;
+    let run = parent.claim.run;
+    sqlx::query("update longhaul.run set event_seq = event_seq + $2 where id = $1")
+        .bind(run.0)
+        .bind(journal)
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    (run, claim(&stage.engine, parent.claim.worker, 2).await)
+}
+
+#[tokio::test]
+async fn a_parent_with_a_short_journal_is_woken_by_the_end_of_each_child_at_once() {
+    let stage = Stage::new().await;
+    let (run, children) = waits_for_both(&stage, 0).await;
+
+    ends(&stage, &children[1]).await;
+
+    assert_eq!(stage.state(run).await, "queued");
+}
+
+#[tokio::test]
+async fn a_parent_with_a_long_journal_is_woken_once_for_children_that_end_together() {
+    let stage = Stage::new().await;
+    let (run, children) = waits_for_both(&stage, 10_000).await;
+
+    ends(&stage, &children[1]).await;
+
+    assert_eq!(stage.state(run).await, "waiting");
+    let next = stage.engine.poll(nobody()).await.unwrap().next_due;
+    assert!(next.is_some_and(|next| next <= Duration::from_secs(1)), "{next:?}");
+    ends(&stage, &children[0]).await;
+    // Nothing more can come.
+    assert_eq!(stage.state(run).await, "queued");
+    let wakes: i64 = stage.ask("select wakes from longhaul.run where id = $1", run).await;
+    assert_eq!(wakes, 2);
+}
+
+#[tokio::test]
+async fn a_parent_that_waits_for_more_ends_is_woken_before_long_though_none_comes() {
+    let stage = Stage::new().await;
+    let (run, children) = waits_for_both(&stage, 10_000).await;
+    ends(&stage, &children[1]).await;
+    assert_eq!(stage.state(run).await, "waiting");
+
+    let (later, _) = stage.at(stage.now().await + TimeDelta::seconds(1));
+
+    assert_eq!(later.wake_runs().await.unwrap(), [run]);
+    assert_eq!(stage.state(run).await, "queued");
+}
+
+#[tokio::test]
+async fn whom_a_childs_end_or_a_signal_wakes_is_found_without_the_runs_other_steps() {
+    let stage = Stage::new().await;
+    let parent = stage.claimed().await;
+    let below = starts(&stage, &parent, 1).await[0];
+    let run = parent.claim.run;
+    waits_for(&stage, &parent, ("child", "join"), json!({"run_id": below})).await;
+    stage
+        .sql(
+            "insert into longhaul.step
+             select (jsonb_populate_record(step, jsonb_build_object(
+                 'seq', 1000 + n, 'state', 'succeeded', 'ended_at', now(), 'kind', case n % 2 when 0 then 'task' else 'child' end,
+                 'request_digest', longhaul.digest(n::text)))).*
+             from longhaul.step
+             cross join generate_series(1, 3000) as n
+             where run_id = $1",
+            run,
+        )
+        .await;
+
+    for told in [
+        "select longhaul.child_ended($1, $2)::text",
+        "select longhaul.send_signal($1, $2::text)::text",
+    ] {
+        let mut transaction = stage.pool.begin().await.unwrap();
+        sqlx::query(told)
+            .bind(run.0)
+            .bind(below.0)
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let read: i64 = sqlx::query_scalar(
+            "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint
+             from pg_stat_xact_user_tables
+             where schemaname = 'longhaul' and relname like 'step%'",
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+        assert!(read <= 2, "{told} reads {read} steps");
+        transaction.rollback().await.unwrap();
+    }
 }
