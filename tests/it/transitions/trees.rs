@@ -260,3 +260,44 @@ async fn whom_a_childs_end_or_a_signal_wakes_is_found_without_the_runs_other_ste
         transaction.rollback().await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_tells_a_child_before_its_parent_may_be_told_of_a_deadlock_and_who_goes_down_is_not() {
+    let stage = Stage::new().await;
+    let top = stage.claimed().await;
+    let below = starts(&stage, &top, 1).await[0];
+    let tell = async |transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>, run: RunId| {
+        let told = sqlx::query("select longhaul.send_signal($1, 'go', signal_id => gen_random_uuid()::text)::text")
+            .bind(run.0)
+            .execute(&mut **transaction)
+            .await;
+        let code = |error: sqlx::Error| error.as_database_error().and_then(|error| error.code().map(Into::into));
+        told.map(|_| ()).map_err(|error| code(error).unwrap_or_default())
+    };
+    for (first, then, deadlocks) in [(below, top.claim.run, true), (top.claim.run, below, false)] {
+        let mut application = stage.pool.begin().await.unwrap();
+        tell(&mut application, first).await.unwrap();
+        let mut other = stage.pool.begin().await.unwrap();
+        // As a child's end does, and its cancel.
+        let down = async {
+            let above = tell(&mut other, top.claim.run).await;
+            let told: Result<(), String> = match above {
+                Ok(()) => tell(&mut other, below).await,
+                Err(error) => Err(error),
+            };
+            other.commit().await.ok();
+            told
+        };
+        let up = async {
+            stage.until_blocked().await;
+            let told = tell(&mut application, then).await;
+            application.commit().await.ok();
+            told
+        };
+        let (down, up) = tokio::join!(down, up);
+
+        let codes: Vec<String> = [down, up].into_iter().filter_map(Result::err).collect();
+        let expected: &[&str] = if deadlocks { &["40P01"] } else { &[] };
+        assert_eq!(codes, expected);
+    }
+}
