@@ -192,6 +192,10 @@ pub struct HttpTool {
     pub headers: BTreeMap<String, String>,
     /// The header that carries the engine's key.
     pub idempotency_header: String,
+    /// Hosts that the tool may reach although they are not on the public internet, each with its port or with any:
+    /// see [`AllowedHost`](crate::tool::address::AllowedHost).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_hosts: Vec<String>,
 }
 
 /// A local program.

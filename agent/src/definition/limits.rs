@@ -49,6 +49,8 @@ pub(super) const DESCRIPTION_CHARS_WARN: usize = 1_024;
 pub(super) const DESCRIPTION_CHARS_SHORT: usize = 30;
 /// Headers of one tool; servers refuse more than about a hundred in all.
 pub(super) const HEADERS_MAX: usize = 32;
+/// Hosts that one tool may reach besides the public ones: a tool speaks to one service.
+pub(super) const ALLOWED_HOSTS_MAX: usize = 32;
 /// Arguments of one command, and variables that it may see.
 pub(super) const ARGUMENTS_MAX: usize = 256;
 /// Exit codes in one list: there are 255.

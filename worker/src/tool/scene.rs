@@ -1,5 +1,6 @@
 //! What the tests of tools share: calls of tools, and a server that speaks canned bytes.
 
+use super::http::{Clients, Names};
 use super::{Attempt, Call, CallContext, Environment, Functions, ToolBox};
 use agent::definition::{CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
 use agent::effect::Effect;
@@ -60,7 +61,7 @@ impl Scene {
         }
     }
 
-    /// A POST of `{"n":1}`.
+    /// A POST of `{"n":1}` by a tool that may reach 127.0.0.1.
     pub(super) fn http(url: impl Into<String>) -> Self {
         let url = url.into();
         let action = ToolAction::Http(HttpTool {
@@ -68,6 +69,7 @@ impl Scene {
             url: url.clone(),
             headers: BTreeMap::new(),
             idempotency_header: "Idempotency-Key".into(),
+            allow_hosts: vec!["127.0.0.1".into()],
         });
         let request = ToolRequest::Http {
             method: "POST".into(),
@@ -145,6 +147,19 @@ impl Scene {
         if let ToolAction::Command(command) = &mut self.tool.action {
             command.working_dir = Some(folder.into());
         }
+        self
+    }
+
+    pub(super) fn reaching(mut self, hosts: &[&str]) -> Self {
+        if let ToolAction::Http(http) = &mut self.tool.action {
+            http.allow_hosts = hosts.iter().map(ToString::to_string).collect();
+        }
+        self
+    }
+
+    /// Asks these for the addresses of names.
+    pub(super) fn asking(mut self, names: Names) -> Self {
+        self.tool_box.http = Clients::new(names);
         self
     }
 

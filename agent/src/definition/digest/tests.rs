@@ -38,13 +38,15 @@ fn action() -> impl Strategy<Value = ToolAction> {
         any::<String>(),
         btree_map(any::<String>(), any::<String>(), 0..3),
         any::<String>(),
+        vec(any::<String>(), 0..3),
     )
-        .prop_map(|(method, url, headers, idempotency_header)| {
+        .prop_map(|(method, url, headers, idempotency_header, allow_hosts)| {
             ToolAction::Http(HttpTool {
                 method,
                 url,
                 headers,
                 idempotency_header,
+                allow_hosts,
             })
         });
     let lists = (

@@ -2,8 +2,11 @@
 
 use super::form::{Form, integer};
 use super::report::{Path, Report, quote, shown};
-use crate::definition::limits::{ARGUMENTS_MAX, EXIT_CODE, EXIT_CODES_MAX, HEADERS_MAX, NAME_CHARS_MAX};
+use crate::definition::limits::{
+    ALLOWED_HOSTS_MAX, ARGUMENTS_MAX, EXIT_CODE, EXIT_CODES_MAX, HEADERS_MAX, NAME_CHARS_MAX,
+};
 use crate::definition::{CommandTool, FunctionTool, HttpTool, ToolAction};
+use crate::tool::address::AllowedHost;
 use crate::tool::template::{self, Part, is_environment_name};
 use crate::tool::url::UrlTemplate;
 use serde_json::Value;
@@ -54,7 +57,7 @@ impl Kind {
     /// The keys that only this kind has.
     pub(super) const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Http => &["method", "url", "headers", "idempotency_header"],
+            Self::Http => &["method", "url", "headers", "idempotency_header", "allow_hosts"],
             Self::Command => &[
                 "argv",
                 "env",
@@ -117,7 +120,26 @@ fn read_http(report: &mut Report<'_>, form: &Form<'_>, schema: Option<&Value>) -
         url: url?,
         headers,
         idempotency_header,
+        allow_hosts: read_allowed_hosts(report, form),
     })
+}
+
+/// As they are stored: in order, each once.
+fn read_allowed_hosts(report: &mut Report<'_>, form: &Form<'_>) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for (path, text) in form.texts(report, "allow_hosts", ALLOWED_HOSTS_MAX).unwrap_or_default() {
+        match AllowedHost::parse(&text) {
+            Some(host) => hosts.push(host.to_string()),
+            None => report.mistake(
+                &path,
+                quote(&text),
+                "one host by its name or address, such as \"payments.internal\" or \"127.0.0.1:8080\"",
+            ),
+        }
+    }
+    hosts.sort();
+    hosts.dedup();
+    hosts
 }
 
 fn check_url(report: &mut Report<'_>, path: &Path, url: &str, schema: Option<&Value>) {

@@ -34,6 +34,7 @@ fn http(method: &str, url: &str) -> Tool {
         url: url.to_owned(),
         headers: BTreeMap::from([("authorization".to_owned(), "Bearer {env:TOKEN}".to_owned())]),
         idempotency_header: "Idempotency-Key".to_owned(),
+        allow_hosts: Vec::new(),
     }))
 }
 

@@ -266,6 +266,55 @@ fn a_header_that_carries_the_key_may_be_called_otherwise() {
 }
 
 #[test]
+fn allowed_hosts_are_names_or_addresses_and_nothing_else() {
+    let text = http("allow_hosts = [\"Payments.Internal:8080\", \"127.0.0.1\", \"127.0.0.1\"]");
+    assert!(matches!(&applied(&text).agent.tools[0].action, ToolAction::Http(http)
+            if http.allow_hosts == ["127.0.0.1", "payments.internal:8080"]));
+    for entry in [
+        "http://payments.internal",
+        "*.internal",
+        "10.0.0.0/8",
+        "127.1",
+        "",
+        "{env:HOST}",
+    ] {
+        let text = mistake(&http(&format!("allow_hosts = [\"shop.test\", \"{entry}\"]")));
+        assert!(text.contains("tool[0].allow_hosts[1]: found"), "{entry}: {text}");
+    }
+    assert!(mistake(&http("allow_hosts = \"shop.test\"")).contains("expected a list in [ ]"));
+    assert!(mistake(&command("argv = [\"cat\"]\nallow_hosts = [\"a\"]")).contains("a key of http tools"));
+}
+
+#[test]
+fn a_url_that_leads_inside_is_warned_of_unless_its_host_is_allowed() {
+    for url in [
+        "http://localhost/x",
+        "http://LOCALHOST.:80/x",
+        "http://127.0.0.1/x",
+        "http://[::1]/x",
+        "https://10.0.0.7:8443/{order_id}",
+    ] {
+        let all = warnings(&http(&format!("url = \"{url}\"")));
+        assert!(
+            all[0].contains("tool[0].url: found a host that is not on the public internet"),
+            "{all:?}"
+        );
+    }
+    for (url, host) in [
+        ("http://127.0.0.1/x", "127.0.0.1:80"),
+        ("https://[::1]/x", "[::1]:443"),
+        ("http://localhost:8080", "localhost"),
+    ] {
+        let text = http(&format!("url = \"{url}\"\nallow_hosts = [\"{host}\"]"));
+        assert!(warnings(&text).is_empty(), "{url}");
+    }
+    assert!(
+        warnings(&http("url = \"{env:BASE}/x\"")).is_empty(),
+        "nobody knows where that is"
+    );
+}
+
+#[test]
 fn headers_are_kept_in_lower_case() {
     let agent = applied(&http("headers = { Authorization = \"Bearer {env:TOKEN}\" }")).agent;
 
