@@ -2,7 +2,7 @@
 
 use super::http::{Clients, Names};
 use super::{Attempt, Call, CallContext, Environment, Functions, ToolBox};
-use agent::definition::{CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
+use agent::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
 use agent::effect::Effect;
 use agent::tool::ToolRequest;
 use agent::{AttemptOutcome, StepError, ToolOutcome};
@@ -93,6 +93,7 @@ impl Scene {
             working_dir: None,
             not_applied_exit_codes: vec![3],
             transient_exit_codes: vec![75],
+            limits: CommandLimits::default(),
         });
         let stdin = r#"{"n":1}"#.into();
         Self::new(action, ToolRequest::Command { argv, stdin })
@@ -160,6 +161,13 @@ impl Scene {
     /// Asks these for the addresses of names.
     pub(super) fn asking(mut self, names: Names) -> Self {
         self.tool_box.http = Clients::new(names);
+        self
+    }
+
+    pub(super) fn limited(mut self, limits: CommandLimits) -> Self {
+        if let ToolAction::Command(command) = &mut self.tool.action {
+            command.limits = limits;
+        }
         self
     }
 

@@ -97,6 +97,43 @@ fn a_command_has_its_own_defaults_and_lists_in_order() {
 }
 
 #[test]
+fn what_a_command_may_use_has_defaults_and_bounds() {
+    let limits = |lines: &str| {
+        let agent = applied(&command(&format!("argv = [\"cat\"]\n{lines}"))).agent;
+        match &agent.tools[0].action {
+            ToolAction::Command(command) => command.limits,
+            other @ (ToolAction::Http(_) | ToolAction::Function(_)) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(limits(""), CommandLimits::default());
+    let some = limits("limits = { memory_mib = 8, open_files_max = 16 }");
+    assert_eq!((some.memory_mib, some.open_files_max, some.output_mib), (8, 16, 64));
+
+    for (key, value) in [
+        ("memory_mib", "7"),
+        ("output_mib", "0"),
+        ("output_mib", "1025"),
+        ("scratch_mib", "0"),
+        ("processes_max", "0"),
+        ("open_files_max", "15"),
+        ("memory_mb", "64"),
+    ] {
+        let text = mistake(&command(&format!("argv = [\"cat\"]\nlimits = {{ {key} = {value} }}")));
+        assert!(text.contains(&format!("tool[0].limits.{key}: found")), "{text}");
+    }
+    assert!(mistake(&http("limits = { memory_mib = 64 }")).contains("a key of command tools"));
+}
+
+#[test]
+fn a_command_that_was_stored_without_limits_has_the_default_ones() {
+    let agent = applied(&command("argv = [\"cat\"]")).agent;
+    let mut stored = serde_json::to_value(&agent).unwrap();
+    stored["tools"][0].as_object_mut().unwrap().remove("limits").unwrap();
+
+    assert_eq!(serde_json::from_value::<Agent>(stored).unwrap(), agent);
+}
+
+#[test]
 fn a_function_is_called_like_its_tool_and_needs_no_schema() {
     let text = format!("{SHORTEST}[[tool]]\nname = \"convert\"\nkind = \"function\"\n");
 
