@@ -179,6 +179,7 @@ fn done(ended: &Ended, secrets: &Secrets) -> AttemptOutcome<ToolOutcome> {
     let seen = Seen {
         bytes: ended.stdout.bytes(),
         total: Total::Bytes(ended.stdout.total()),
+        called: None,
     };
     let mut outcome = output::admit(seen, secrets);
     if ended.left_open {
