@@ -109,8 +109,9 @@ async fn a_program_gets_no_file_that_the_worker_has_open() {
 #[tokio::test]
 async fn a_grandchild_that_left_the_group_ends_with_the_call() {
     let mut witness = Witness::new();
-    let leaves = witness.grandchild_of("setsid sleep 1000 </dev/null >/dev/null 2>&1");
-    let scene = Scene::shell(&format!("{leaves} echo fine; exit 0"));
+    // It has left before the program ends.
+    let leaves = witness.grandchild_of("setsid sh -c 'touch left; exec sleep 1000' </dev/null >/dev/null 2>&1");
+    let scene = Scene::shell(&format!("{leaves} until test -e left; do :; done; echo fine; exit 0"));
 
     let (attempt, ()) = tokio::join!(scene.call(), witness.meets_the_grandchild());
 
