@@ -87,7 +87,8 @@ async fn horrors() -> String {
     url
 }
 
-/// Like [`http`], with the path in the input.
+/// Two tools like that of [`http`], with the path in the input. `slow` waits for a short time only, and `pay` for as long
+/// as a busy machine may need.
 fn horror(url: &str, effect: &str) -> String {
     let input = r#"
 [tool.input]
@@ -97,20 +98,26 @@ required = ["path"]
 type = "string"
 description = "Which horror"
 "#;
-    http(&format!("{url}/{{path}}"), effect)
-        .replace(
-            "input = { type = \"object\" }",
-            "timeout_seconds = 1\nallow_hosts = [\"127.0.0.1\"]",
-        )
+    let pay = http(&format!("{url}/{{path}}"), effect)
+        .replace("input = { type = \"object\" }", "allow_hosts = [\"127.0.0.1\"]")
         .replace("method = \"POST\"", "method = \"GET\"")
-        + input
+        + input;
+    let slow = pay.replace("name = \"pay\"", "name = \"slow\"\ntimeout_seconds = 3");
+    pay + &slow
 }
 
 #[tokio::test]
 async fn whatever_a_target_answers_the_model_is_told_and_the_run_goes_on() {
     let url = horrors().await;
-    let paths = ["headers", "huge", "drip", "cut", "binary", "json"];
-    let world = World::new(calling(paths.map(|path| ("pay", json!({ "path": path }))))).await;
+    let calls = [
+        ("pay", "headers"),
+        ("pay", "huge"),
+        ("slow", "drip"),
+        ("pay", "cut"),
+        ("pay", "binary"),
+        ("pay", "json"),
+    ];
+    let world = World::new(calling(calls.map(|(tool, path)| (tool, json!({ "path": path }))))).await;
     world.apply(&agent(&horror(&url, "read_only"))).await;
     let run = world.start("helper", &json!("hello")).await;
     let worker = world.worker(world.config("worker A"), Functions::new());
@@ -130,8 +137,8 @@ async fn whatever_a_target_answers_the_model_is_told_and_the_run_goes_on() {
 #[tokio::test]
 async fn an_answer_that_nobody_can_read_leaves_a_call_that_may_not_be_repeated_unknown() {
     let url = horrors().await;
-    for path in ["headers", "drip", "cut"] {
-        let world = World::new(calling([("pay", json!({ "path": path }))])).await;
+    for (tool, path) in [("pay", "headers"), ("slow", "drip"), ("pay", "cut")] {
+        let world = World::new(calling([(tool, json!({ "path": path }))])).await;
         world.apply(&agent(&horror(&url, "at_most_once"))).await;
         let run = world.start("helper", &json!("hello")).await;
         let worker = world.worker(world.config("worker A"), Functions::new());
