@@ -130,7 +130,7 @@ async fn a_race_that_was_won_stays_won_though_a_worker_dies_once_the_losers_are_
 #[tokio::test]
 async fn a_child_that_came_too_late_stays_too_late_though_a_worker_dies_once_it_is_cancelled() {
     let tales = Tales::new().await;
-    let hurry = json!({"do": "hurry", "millis": 100, "deeds": [Tales::waits_for("never")]});
+    let hurry = json!({"do": "hurry", "millis": 1500, "deeds": [Tales::waits_for("never")]});
     let run = tales.start(json!([hurry])).await;
     tales.dies_at("children.cancelled").await;
 
