@@ -128,6 +128,19 @@ async fn a_race_that_was_won_stays_won_though_a_worker_dies_once_the_losers_are_
 }
 
 #[tokio::test]
+async fn a_child_that_came_too_late_stays_too_late_though_a_worker_dies_once_it_is_cancelled() {
+    let tales = Tales::new().await;
+    let hurry = json!({"do": "hurry", "millis": 1500, "deeds": [Tales::waits_for("never")]});
+    let run = tales.start(json!([hurry])).await;
+    tales.dies_at("children.cancelled").await;
+
+    let _heir = tales.worker("heir");
+
+    tales.comes_to(run, json!(["too late"])).await;
+    all_end(&tales, run, &["cancelled"]).await;
+}
+
+#[tokio::test]
 async fn a_tree_that_is_cancelled_ends_to_the_last_run_though_its_workers_died() {
     join_all([true, false].map(|before| async move {
         let tales = Tales::new().await;

@@ -378,6 +378,18 @@ async fn a_childs_end_is_told_whatever_else_its_parent_has_in_hand() {
             run,
         )
         .await;
+    // Whoever looks for the wait comes to that one first.
+    stage
+        .sql(
+            "insert into longhaul.step
+             select (jsonb_populate_record(step, '{\"seq\": 3}')).*
+             from longhaul.step where run_id = $1 and seq = 1",
+            run,
+        )
+        .await;
+    stage
+        .sql("delete from longhaul.step where run_id = $1 and seq = 1", run)
+        .await;
     let held = claim(&stage.engine, parent.claim.worker, 1).await;
 
     ends(&stage, &held[0]).await;
