@@ -2,8 +2,6 @@
 //!
 //! Owns the main loop ([`Session::run`]), the drivers' tasks and the keeper of the lease.
 
-mod turn;
-
 use crate::config::Config;
 use crate::crash_point::crash_point;
 use crate::drive::{AGENT, Held, Shared, Suspicion, drive};
@@ -27,7 +25,6 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use turn::Turn;
 
 /// After the database failed to answer.
 const AWAY_PERIOD: Duration = Duration::from_secs(1);
@@ -41,6 +38,14 @@ const CLAIM_SHARE: usize = 8;
 const FLOWING_POLL: Duration = Duration::from_secs(1);
 /// After a driver is done, where the last claim had left nothing: what else ends meanwhile is one look.
 const SETTLED_POLL: Duration = Duration::from_millis(20);
+
+/// Groups of suspects that are driven one after the other before ordinary runs have their turn: each turn costs what is in
+/// hand.
+const GROUPS_IN_A_TURN: u32 = 8;
+/// … unless the turn has taken this long: a group takes as long as its slowest first result.
+const TURN_MAX: Duration = Duration::from_secs(10);
+/// After such a turn, for ordinary runs.
+const BETWEEN_TURNS: Duration = Duration::from_secs(1);
 
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +67,20 @@ enum Company {
     },
     /// These have been cleared. Whether others wait is to be seen.
     Cleared,
+}
+
+/// Groups of suspects in a row.
+struct Turn {
+    groups: u32,
+    since: Instant,
+    /// No room is made before this.
+    next: Instant,
+}
+
+impl Turn {
+    fn is_over(&self) -> bool {
+        self.groups >= GROUPS_IN_A_TURN || (self.groups > 0 && self.since.elapsed() >= TURN_MAX)
+    }
 }
 
 /// What happens to a session.
@@ -171,7 +190,11 @@ impl Session {
             drain: CancellationToken::new(),
             room: CancellationToken::new(),
             company: Company::Ordinary,
-            turn: Turn::new(Instant::now()),
+            turn: Turn {
+                groups: 0,
+                since: Instant::now(),
+                next: Instant::now(),
+            },
             said_clearing: false,
             drivers: JoinSet::new(),
             driven: HashMap::new(),
@@ -286,19 +309,15 @@ impl Session {
             };
             crash_point!("children.swept");
         }
-        if matches!(self.company, Company::Cleared) && self.turn.ends(&poll, Instant::now()) {
-            self.company = Company::Ordinary;
-            self.say_company().await?;
-        }
         // Right after a turn, ordinary runs go first.
-        let is_their_turn = !poll.claimable || self.turn.may_begin(Instant::now());
+        let is_their_turn = !poll.claimable || self.turn.next <= Instant::now();
         if self.drivers.is_empty() && is_their_turn && self.claim_suspects(poll.suspect_crashes).await? {
             return Ok(next.max(SOONEST_POLL));
         }
         if self.makes_room(&poll) {
             self.leave_company().await?;
         } else if matches!(self.company, Company::Cleared) {
-            self.turn.end();
+            self.turn.groups = 0;
             self.company = Company::Ordinary;
             self.say_company().await?;
         }
@@ -344,14 +363,17 @@ impl Session {
         let any = !claimed.is_empty();
         self.company = Company::Ordinary;
         if any {
-            self.turn.take_group(Instant::now());
+            if self.turn.groups == 0 {
+                self.turn.since = Instant::now();
+            }
+            self.turn.groups += 1;
             let (suspicion, cleared) = mpsc::channel(1);
             for run in claimed {
                 self.start(run, Some(suspicion.clone()));
             }
             self.company = Company::Suspects { cleared };
         } else {
-            self.turn.end();
+            self.turn.groups = 0;
         }
         self.say_company().await?;
         Ok(any)
@@ -387,7 +409,7 @@ impl Session {
     /// Whether suspects wait for which what is in hand is to be given back.
     fn makes_room(&self, poll: &Poll) -> bool {
         let may = match &self.company {
-            Company::Ordinary => poll.neglected && self.turn.may_begin(Instant::now()),
+            Company::Ordinary => poll.neglected && self.turn.next <= Instant::now(),
             Company::Cleared => poll.suspect_crashes.is_some(),
             Company::Leaving | Company::Suspects { .. } => false,
         };
@@ -397,8 +419,15 @@ impl Session {
     /// The suspects are cleared, or done. Others that wait go first, until the turn is over: nothing was claimed meanwhile,
     /// and little is in hand to be given back for them.
     async fn take_company(&mut self) {
-        self.company = Company::Cleared;
-        self.look_and_take().await;
+        if self.turn.is_over() {
+            self.turn.groups = 0;
+            self.turn.next = Instant::now() + BETWEEN_TURNS;
+            self.company = Company::Ordinary;
+            self.due.notify_one();
+        } else {
+            self.company = Company::Cleared;
+            self.look_and_take().await;
+        }
     }
 
     /// Tells other workers, if they do not know.

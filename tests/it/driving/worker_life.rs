@@ -332,7 +332,7 @@ async fn suspects_are_driven_several_groups_in_a_row_and_ordinary_runs_have_thei
     let turns = "select to_jsonb(count(*)) from longhaul.event
                  where run_id = $1 and kind = 'run.released' and data ->> 'why' = 'room'";
     let turns = world.sql(turns, busy).await.as_u64().unwrap();
-    assert!((2..12).contains(&turns), "12 groups in {turns} turns");
+    assert!((2..=5).contains(&turns), "12 groups in {turns} turns");
     let lone = "select to_jsonb(count(*)) from longhaul.event as claimed
                 where claimed.run_id <> $1 and claimed.kind = 'run.claimed' and claimed.fence = 1
                   and exists (
