@@ -8,7 +8,7 @@ use crate::drive::{AGENT, Held, Shared, Suspicion, drive};
 use crate::lease::{DatabaseClock, Keeper, Lease, before_asking};
 use crate::partitions::make_ahead;
 use crate::worker::chain;
-use engine::query::{Poll, Poller};
+use engine::query::Poller;
 use engine::transition::Control;
 use engine::waker::{Hint, Waker};
 use engine::{
@@ -39,14 +39,6 @@ const FLOWING_POLL: Duration = Duration::from_secs(1);
 /// After a driver is done, where the last claim had left nothing: what else ends meanwhile is one look.
 const SETTLED_POLL: Duration = Duration::from_millis(20);
 
-/// Groups of suspects that are driven one after the other before ordinary runs have their turn: each turn costs what is in
-/// hand.
-const GROUPS_IN_A_TURN: u32 = 8;
-/// … unless the turn has taken this long: a group takes as long as its slowest first result.
-const TURN_MAX: Duration = Duration::from_secs(10);
-/// After such a turn, for ordinary runs.
-const BETWEEN_TURNS: Duration = Duration::from_secs(1);
-
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -65,22 +57,6 @@ enum Company {
     Suspects {
         cleared: mpsc::Receiver<Infallible>,
     },
-    /// These have been cleared. Whether others wait is to be seen.
-    Cleared,
-}
-
-/// Groups of suspects in a row.
-struct Turn {
-    groups: u32,
-    since: Instant,
-    /// No room is made before this.
-    next: Instant,
-}
-
-impl Turn {
-    fn is_over(&self) -> bool {
-        self.groups >= GROUPS_IN_A_TURN || (self.groups > 0 && self.since.elapsed() >= TURN_MAX)
-    }
 }
 
 /// What happens to a session.
@@ -110,7 +86,6 @@ pub(crate) struct Session {
     /// Cancelled to make room for suspects; made anew for the runs after them.
     room: CancellationToken,
     company: Company,
-    turn: Turn,
     /// What other workers were told of it.
     said_clearing: bool,
     drivers: JoinSet<()>,
@@ -190,11 +165,6 @@ impl Session {
             drain: CancellationToken::new(),
             room: CancellationToken::new(),
             company: Company::Ordinary,
-            turn: Turn {
-                groups: 0,
-                since: Instant::now(),
-                next: Instant::now(),
-            },
             said_clearing: false,
             drivers: JoinSet::new(),
             driven: HashMap::new(),
@@ -217,7 +187,7 @@ impl Session {
                 Event::Poll => self.look_and_take().await,
                 Event::Finished(done) => self.settle(done).await,
                 Event::Attention(runs) => self.pass_on(&runs),
-                Event::Cleared => self.take_company().await,
+                Event::Cleared => self.take_company(),
                 Event::LeaseLost => return self.let_go().await,
                 Event::Shutdown => return self.drain().await,
             }
@@ -228,13 +198,13 @@ impl Session {
         let has_room = match &self.company {
             Company::Ordinary => self.drivers.len() < self.config.runs_max,
             Company::Leaving => self.drivers.is_empty(),
-            Company::Suspects { .. } | Company::Cleared => false,
+            Company::Suspects { .. } => false,
         };
         let cleared = async {
             match &mut self.company {
                 // Nothing is ever sent: it ends when the last sender is dropped.
                 Company::Suspects { cleared } => cleared.recv().await.is_none(),
-                Company::Ordinary | Company::Leaving | Company::Cleared => std::future::pending().await,
+                Company::Ordinary | Company::Leaving => std::future::pending().await,
             }
         };
         let claim_at = self.claim_at.filter(|_| has_room);
@@ -309,17 +279,11 @@ impl Session {
             };
             crash_point!("children.swept");
         }
-        // Right after a turn, ordinary runs go first.
-        let is_their_turn = !poll.claimable || self.turn.next <= Instant::now();
-        if self.drivers.is_empty() && is_their_turn && self.claim_suspects(poll.suspect_crashes).await? {
+        if self.drivers.is_empty() && self.claim_suspects(poll.suspect_crashes).await? {
             return Ok(next.max(SOONEST_POLL));
         }
-        if self.makes_room(&poll) {
+        if poll.neglected && matches!(self.company, Company::Ordinary) && !self.drivers.is_empty() {
             self.leave_company().await?;
-        } else if matches!(self.company, Company::Cleared) {
-            self.turn.groups = 0;
-            self.company = Company::Ordinary;
-            self.say_company().await?;
         }
         if poll.wakeable || poll.reclaimable || poll.claimable {
             self.claim().await?;
@@ -332,7 +296,7 @@ impl Session {
         self.claim_at = None;
         let room = match &self.company {
             Company::Ordinary => self.config.runs_max.saturating_sub(self.drivers.len()),
-            Company::Leaving | Company::Suspects { .. } | Company::Cleared => 0,
+            Company::Leaving | Company::Suspects { .. } => 0,
         };
         if room == 0 {
             return Ok(false);
@@ -363,17 +327,11 @@ impl Session {
         let any = !claimed.is_empty();
         self.company = Company::Ordinary;
         if any {
-            if self.turn.groups == 0 {
-                self.turn.since = Instant::now();
-            }
-            self.turn.groups += 1;
             let (suspicion, cleared) = mpsc::channel(1);
             for run in claimed {
                 self.start(run, Some(suspicion.clone()));
             }
             self.company = Company::Suspects { cleared };
-        } else {
-            self.turn.groups = 0;
         }
         self.say_company().await?;
         Ok(any)
@@ -406,28 +364,10 @@ impl Session {
         Ok(())
     }
 
-    /// Whether suspects wait for which what is in hand is to be given back.
-    fn makes_room(&self, poll: &Poll) -> bool {
-        let may = match &self.company {
-            Company::Ordinary => poll.neglected && self.turn.next <= Instant::now(),
-            Company::Cleared => poll.suspect_crashes.is_some(),
-            Company::Leaving | Company::Suspects { .. } => false,
-        };
-        may && !self.drivers.is_empty()
-    }
-
-    /// The suspects are cleared, or done. Others that wait go first, until the turn is over: nothing was claimed meanwhile,
-    /// and little is in hand to be given back for them.
-    async fn take_company(&mut self) {
-        if self.turn.is_over() {
-            self.turn.groups = 0;
-            self.turn.next = Instant::now() + BETWEEN_TURNS;
-            self.company = Company::Ordinary;
-            self.due.notify_one();
-        } else {
-            self.company = Company::Cleared;
-            self.look_and_take().await;
-        }
+    /// The suspects are cleared, or done.
+    fn take_company(&mut self) {
+        self.company = Company::Ordinary;
+        self.due.notify_one();
     }
 
     /// Tells other workers, if they do not know.

@@ -291,64 +291,6 @@ async fn a_worker_that_is_never_idle_makes_room_for_a_suspect() {
     worker.drain().await;
 }
 
-#[tokio::test]
-async fn suspects_are_driven_several_groups_in_a_row_and_ordinary_runs_have_their_turn_in_between() {
-    let again = || Answer::calling("note", json!({"text": "again"}));
-    let script = Script::new()
-        .rule(Rule::on_turn(1).answers(again()))
-        .rule(
-            Rule::always()
-                .conversation_contains("suspect")
-                .answers(Answer::text("All is done.")),
-        )
-        .rule(Rule::always().answers(again()));
-    let world = World::new(script).await;
-    let endless = "\n[limits]\nturns_max = 1000\n";
-    world
-        .apply(&agent(&(endless.to_owned() + &function("note", "idempotent"))))
-        .await;
-    let mut suspects = Vec::new();
-    for _ in 0..12 {
-        suspects.push(world.start("helper", &json!("suspect")).await);
-    }
-    let busy = world.start("helper", &json!("busy")).await;
-    // Each is a group of its own.
-    let aside = "with aside as (update longhaul.run set crashes = 4, paused_at = now() where id <> $1 returning id)
-                 select to_jsonb(count(*)) from aside";
-    assert_eq!(world.sql(aside, busy).await, json!(suspects.len()));
-    let bench = Bench::new();
-    let mut config = world.config("worker A");
-    config.poll = Duration::from_millis(100);
-    let worker = world.worker(config, bench.functions());
-    bench.arrived(1).await;
-
-    let due = "with due as (update longhaul.run set paused_at = null where id <> $1 returning id)
-               select to_jsonb(count(*)) from due";
-    assert_eq!(world.sql(due, busy).await, json!(suspects.len()));
-    for suspect in suspects {
-        assert_eq!(world.settled(suspect).await.state, "succeeded");
-    }
-
-    let turns = "select to_jsonb(count(*)) from longhaul.event
-                 where run_id = $1 and kind = 'run.released' and data ->> 'why' = 'room'";
-    let turns = world.sql(turns, busy).await.as_u64().unwrap();
-    assert!((2..=5).contains(&turns), "12 groups in {turns} turns");
-    let lone = "select to_jsonb(count(*)) from longhaul.event as claimed
-                where claimed.run_id <> $1 and claimed.kind = 'run.claimed' and claimed.fence = 1
-                  and exists (
-                      select from longhaul.event as other
-                      where other.run_id <> claimed.run_id and other.kind = 'run.claimed'
-                        and other.at > claimed.at
-                        and other.at < (select min(at) from longhaul.event
-                                        where run_id = claimed.run_id and kind = 'step.succeeded'))";
-    assert_eq!(
-        world.sql(lone, busy).await,
-        json!(0),
-        "each is alone until its first result"
-    );
-    worker.drain().await;
-}
-
 /// Two workers have died under it, and it is not due yet.
 async fn lay_aside(world: &World, run: RunId) {
     let aside = "update longhaul.run set crashes = 2, paused_at = now() where id = $1 returning to_jsonb(id)";
