@@ -47,7 +47,8 @@ begin
         format('Step %s, %s of %s, may have happened: %s. Did it?', step_seq, asked_step.effect, asked_step.name,
             coalesce(asked_step.error ->> 'message', 'its worker was lost while it was out')),
         coalesce(asked_step.attempt_started_at, asked_step.created_at)
-            + make_interval(secs => coalesce((tool ->> 'timeout_seconds')::double precision, 0)))
+            -- A workflow's limits stand in its code: the usual one.
+            + make_interval(secs => coalesce((tool ->> 'timeout_seconds')::double precision, 30)))
     on conflict do nothing;
 end
 $$;

@@ -3,6 +3,7 @@
 mod anew;
 mod child;
 mod command_line;
+mod decided;
 mod doubt;
 mod held;
 mod name;

@@ -44,6 +44,8 @@ pub(crate) struct Scribe {
     pub(crate) event_seq: i32,
     /// Whether a crash is on record that a result would wipe out.
     pub(crate) crashed_before: bool,
+    /// People are asked about what nobody can vouch for as it is recorded: a workflow has no probes to ask before.
+    asks_at_once: bool,
     /// Dropped when one has.
     pub(crate) suspicion: Option<Suspicion>,
     pub(crate) lost: CancellationToken,
@@ -130,6 +132,7 @@ impl Scribe {
             parent: claimed.parent,
             event_seq: claimed.event_seq,
             crashed_before: claimed.crashes > 0,
+            asks_at_once: claimed.kind != "agent",
             suspicion,
             lost: lease.lost.clone(),
         }
@@ -194,6 +197,12 @@ impl Scribe {
 
     fn numbered(&self, mut writes: StepWrites, then: Then) -> (Transition, i32) {
         writes.has_result &= self.crashed_before;
+        if self.asks_at_once {
+            let begun = writes.begun.iter().map(|step| (step.state, step.seq));
+            let changed = writes.changed.iter().map(|step| (step.state, step.seq));
+            let unknown = begun.chain(changed).filter(|(state, _)| *state == "unknown");
+            writes.asks = unknown.map(|(_, seq)| seq).collect();
+        }
         for (event, seq) in writes.events.iter_mut().zip(self.event_seq + 1..) {
             event.seq = seq;
         }

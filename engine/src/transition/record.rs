@@ -422,7 +422,8 @@ impl Engine {
     }
 }
 
-async fn ask(transaction: &mut PgConnection, transition: &Transition) -> Result<(), EngineError> {
+/// Asks people what they must decide of what was just recorded.
+pub(super) async fn ask(transaction: &mut PgConnection, transition: &Transition) -> Result<(), EngineError> {
     let run = transition.claim.run.0;
     let asked = transition.asked();
     if !asked.is_empty() {

@@ -9,6 +9,8 @@ pub enum Release {
     Shutdown,
     /// Its worker makes room for suspects.
     Room,
+    /// It was woken while it waited for people: whoever takes it up finds what they decided.
+    Woken,
     /// Somebody paused it.
     Paused,
     /// Its driver broke: counted as a crash.
@@ -19,6 +21,7 @@ impl Release {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Shutdown => "shutdown",
+            Self::Woken => "woken",
             Self::Room => "room",
             Self::Paused => "paused",
             Self::DriverBroke => "driver_broke",

@@ -1,5 +1,6 @@
 //! A transaction of somebody else's writes, committed together with what is recorded of them.
 
+use super::record::ask;
 use super::{Recorded, Transition};
 use crate::{Engine, EngineError};
 use sqlx::{PgConnection, Postgres};
@@ -55,6 +56,7 @@ impl Uncommitted {
     pub async fn commit(mut self, transition: &Transition) -> Result<Recorded, EngineError> {
         let recorded = self.engine.record_in(&mut self.transaction, transition).await?;
         if matches!(recorded, Recorded::Now(_)) {
+            ask(&mut self.transaction, transition).await?;
             self.transaction.commit().await?;
         } else {
             self.transaction.rollback().await?;

@@ -9,6 +9,7 @@ mod answers;
 mod asked;
 mod attempt;
 mod commit;
+mod decided;
 mod stop;
 mod waits;
 
@@ -22,6 +23,7 @@ use answers::Answers;
 use attempt::InFlight;
 use chrono::{DateTime, Utc};
 use commit::Finishing;
+use decided::Decisions;
 use engine::query::TaskRow;
 use engine::{Ending, EngineError, Fence};
 use futures_util::FutureExt;
@@ -43,13 +45,21 @@ pub(super) async fn drive(shared: Arc<Shared>, held: Held) -> Result<(), EngineE
         return Err(EngineError::Unreadable(format!("this worker has no workflow {kind}")));
     };
     let input = held.claimed.input.clone();
-    Driver::take_up(shared, held).await?.run(&workflow, input).await
+    let mut driver = Driver::take_up(shared, held).await?;
+    if driver.stop().is_none() && driver.take_up_decisions().await? == Flow::Done {
+        return Ok(());
+    }
+    driver.run(&workflow, input).await
 }
 
 struct Driver {
     hold: Hold,
     deadline: Option<DateTime<Utc>>,
     resumed_fence: Fence,
+    /// What people were asked, and what they decided.
+    decisions: Decisions,
+    /// The count of wake-ups at which those were read.
+    decided_at: i64,
     /// What is done anew, where the run had failed and goes on.
     anew: Anew,
     /// After a crash, until something new is begun: whatever the workflow asks for by then, its dead holder may have begun.
@@ -160,6 +170,10 @@ impl Driver {
                 None => {}
             }
             if let Some(park) = self.rest() {
+                if self.may_be_decided() {
+                    drop(running);
+                    return self.look_again().await;
+                }
                 if self.park(park).await? == Flow::Done {
                     return Ok(());
                 }

@@ -4,13 +4,14 @@ use super::{Asked, Driver, Open, OpenStep, Phase, Stuck};
 use crate::drive::workflow::anew::Anew;
 use crate::drive::workflow::answers::Answers;
 use crate::drive::workflow::attempt::InFlight;
+use crate::drive::workflow::decided::Decisions;
 use crate::drive::workflow::waits::Mail;
 use crate::drive::{Held, Shared, held_by_database, later};
 use crate::hold::Hold;
 use crate::scribe::Draft;
 use crate::workflow::{Ask, RunSide, StepAsk, StepFailed, TimerAsk, Until, Wanted};
 use agent::effect::UnknownReason;
-use agent::{Effect, ErrorClass, StepError};
+use agent::{Effect, ErrorClass, StepError, Verb};
 use chrono::{DateTime, Utc};
 use engine::query::TaskRow;
 use engine::{EngineError, Place, StepBegin, payload};
@@ -25,6 +26,11 @@ impl Driver {
         let (hold, claimed) = Hold::of(shared, held);
         let engine = &hold.shared.engine;
         let rows = hold.scribe.until_answered(|| engine.tasks(&claimed.claim)).await?;
+        // What people were asked matters where they were asked: in few runs.
+        let asked = match claimed.wakes > 0 || rows.iter().any(|row| row.state == "unknown") {
+            true => hold.scribe.until_answered(|| engine.asked(claimed.claim.run)).await?,
+            false => Vec::new(),
+        };
         let next_seq = rows.last().map_or(1, |row| row.seq + 1);
         let was_let_go_on = claimed.resumed_fence.0 > 0;
         let failure = match was_let_go_on {
@@ -45,6 +51,8 @@ impl Driver {
             hold,
             deadline: claimed.deadline_at,
             resumed_fence: claimed.resumed_fence,
+            decisions: Decisions::of(asked),
+            decided_at: claimed.wakes,
             anew,
             is_replaying: claimed.crashes > 0,
             recorded,
@@ -98,7 +106,8 @@ impl Driver {
                 self.input_changed(&identity, &row, &step.ask.input);
                 return;
             }
-            let resumed = self.begins_anew(&row);
+            let goes_on = self.decisions.lets_go_on(&row);
+            let resumed = self.begins_anew(&row) || goes_on == Some(Verb::Approve);
             match row.state.as_str() {
                 _ if self.is_done_anew(&row) => {
                     step.key = match row.kind.as_str() {
@@ -127,6 +136,17 @@ impl Driver {
                     step.maybe_applied = row.maybe_applied;
                     step.budget_from = row.budget_from;
                     was_out = state == "running";
+                    if goes_on == Some(Verb::DidNotHappen) {
+                        step.maybe_applied = false;
+                        step.begin_afresh(self.hold.now());
+                        self.take_on(Open {
+                            identity,
+                            name,
+                            seq,
+                            what: Asked::Step(Box::new(step)),
+                        });
+                        return;
+                    }
                     self.take_over(&mut step, state, (row.due_at, resumed));
                 }
             }
@@ -163,9 +183,7 @@ impl Driver {
                 step.attempts_max = step.attempts_max.saturating_add(1);
             }
             "unknown" if resumed && repeatable => {
-                step.attempts_max = step.attempt.saturating_add(step.ask.retry.attempts_max.max(1));
-                step.fresh_budget = true;
-                step.budget_from = self.hold.now();
+                step.begin_afresh(self.hold.now());
             }
             _ => {
                 step.maybe_applied = true;
@@ -297,6 +315,15 @@ impl Driver {
             reason: "input_changed",
             detail,
         });
+    }
+}
+
+impl OpenStep {
+    /// Its budget of attempts and time counts from now on.
+    fn begin_afresh(&mut self, now: DateTime<Utc>) {
+        self.attempts_max = self.attempt.saturating_add(self.ask.retry.attempts_max.max(1));
+        self.fresh_budget = true;
+        self.budget_from = now;
     }
 }
 

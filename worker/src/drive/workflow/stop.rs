@@ -43,7 +43,7 @@ impl Driver {
                 self.in_flight.cut();
                 None
             }
-            Why::GiveBack(Release::Shutdown | Release::Room) => Some(self.hold.shared.drain_grace),
+            Why::GiveBack(Release::Shutdown | Release::Room | Release::Woken) => Some(self.hold.shared.drain_grace),
             Why::GiveBack(Release::Paused | Release::DriverBroke) | Why::Cancel | Why::Deadline => None,
         };
         if self.collect(stop, grace).await? == Flow::Done {
@@ -87,10 +87,11 @@ impl Driver {
         if self.record(draft).await? == Flow::Done {
             return Ok(());
         }
-        match self.park(("approval", doubt.as_str(), None)).await? {
-            Flow::Done => Ok(()),
-            Flow::GoOn => self.hold.release(Release::Shutdown).await,
+        let may_be_decided = self.hold.wakes() > self.decided_at;
+        if !may_be_decided && self.park(("approval", doubt.as_str(), None)).await? == Flow::Done {
+            return Ok(());
         }
+        self.hold.release(Release::Woken).await
     }
 
     /// The workflow has ended, and something keeps its run from ending with it: a doubt, or a cancel.
@@ -103,8 +104,8 @@ impl Driver {
             if let Some(stop) = self.stop() {
                 return self.wind_down(stop).await;
             }
-            let Some(park) = self.rest() else {
-                return self.hold.release(Release::Shutdown).await;
+            let Some(park) = self.rest().filter(|_| !self.may_be_decided()) else {
+                return self.hold.release(Release::Woken).await;
             };
             if self.park(park).await? == Flow::Done {
                 return Ok(());

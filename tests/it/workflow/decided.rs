@@ -1,0 +1,207 @@
+//! What people decide about the steps of a workflow, and about its run.
+
+use super::{Order, Outside, quick, start, steps, world};
+use engine::query::{ApprovalRow, ApprovalsWanted};
+use engine::{Decide, RunId};
+use longhaul_tests::world::{PATIENCE, World};
+use serde_json::{Value, json};
+use worker::{Builder, Context, FunctionError, StepFailed};
+
+/// Pays in one branch and books in another: the first answers are lost. Answers with what it was told.
+fn pays(outside: &Outside, step: &'static str) -> impl FnOnce(Builder) -> Builder + use<> {
+    let outside = outside.clone();
+    move |builder| {
+        builder.workflow("pays", move |ctx: Context, order: Order| {
+            let outside = outside.clone();
+            async move {
+                let paying = ctx.step(step, order.id, move |call, id: String| {
+                    let is_first = outside.keys(step).is_empty();
+                    outside.note(step, &call);
+                    async move {
+                        match is_first {
+                            true => Err(FunctionError::transient("the line went dead")),
+                            false => Ok(json!({"paid": id})),
+                        }
+                    }
+                });
+                let retry = worker::Retry {
+                    attempts_max: 1,
+                    ..quick()
+                };
+                let paid: Result<Value, StepFailed> = match step {
+                    "book" => paying.idempotent().retry(retry).await,
+                    _ => paying.retry(retry).await,
+                };
+                Ok(match paid {
+                    Ok(paid) => paid,
+                    Err(failed) => json!(failed.to_string()),
+                })
+            }
+        })
+    }
+}
+
+async fn open(world: &World, run: RunId) -> ApprovalRow {
+    let wanted = ApprovalsWanted {
+        tenant: "default".to_owned(),
+        state: Some("open".to_owned()),
+        run: Some(run),
+        before: None,
+        rows: 10,
+    };
+    let waiting = async {
+        loop {
+            if let [only] = world.engine.approvals(&wanted).await.unwrap().as_slice() {
+                return only.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("somebody is asked")
+}
+
+async fn decide(world: &World, approval: &ApprovalRow, verb: &str) -> String {
+    // The call is over, as far as the clock goes.
+    sqlx::query("update longhaul.approval set settles_at = null where id = $1")
+        .bind(approval.id)
+        .execute(&world.database.pool().await)
+        .await
+        .unwrap();
+    let decision = Decide {
+        approval: approval.id,
+        verb: verb.to_owned(),
+        words: Some("so it is".to_owned()),
+        result: (verb == "happened").then(|| r#"{"paid": "told"}"#.to_owned()),
+        actor: Some("ann".to_owned()),
+    };
+    world.engine.decide_approval(&decision).await.expect("it is decided")
+}
+
+#[tokio::test]
+async fn a_workflow_goes_on_with_what_people_say_became_of_its_step() {
+    let cases = [
+        ("pay", "happened", json!({"paid": "told"}), 1),
+        ("pay", "did_not_happen", json!({"paid": "ORD-1"}), 2),
+        ("pay", "give_up", json!("given_up"), 1),
+        ("book", "approve", json!({"paid": "ORD-1"}), 2),
+        ("book", "reject", json!("given_up"), 1),
+    ];
+    for (step, verb, told, calls) in cases {
+        let world = world().await;
+        let outside = Outside::default();
+        let worker = world.worker_with(world.config("worker A"), pays(&outside, step));
+        let run = start(&world, "pays").await;
+        let parked = world.settled(run).await;
+        assert_eq!(parked.waiting_for.as_deref(), Some("approval"), "{verb}");
+        let approval = open(&world, run).await;
+        assert_eq!(approval.tool.as_deref(), Some(step));
+
+        assert_eq!(decide(&world, &approval, verb).await, "queued");
+
+        let ended = world.until(run, "the run ends", |run| run.ended_at.is_some()).await;
+        assert_eq!(ended.state, "succeeded", "{verb}: {:?}", ended.error);
+        let result: Value = serde_json::from_str(&ended.result.unwrap()).unwrap();
+        match told.as_str() {
+            Some(code) => assert!(
+                result.to_string().contains(code) || result.to_string().contains("so it is"),
+                "{result}"
+            ),
+            None => assert_eq!(result, told, "{verb}"),
+        }
+        let keys = outside.keys(step);
+        assert_eq!(keys.len(), calls, "{verb}");
+        assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+        worker.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn a_decision_that_comes_while_a_branch_is_still_at_work_is_not_lost() {
+    let world = world().await;
+    let outside = Outside::default();
+    let register = |outside: &Outside| {
+        let outside = outside.clone();
+        move |builder: Builder| {
+            builder.workflow("pays", move |ctx: Context, _: Order| {
+                let outside = outside.clone();
+                async move {
+                    let branch = |ctx: Context, name: &'static str| {
+                        let outside = outside.clone();
+                        async move {
+                            let step = ctx.step(name, (), move |call, ()| {
+                                outside.note(name, &call);
+                                let outside = outside.clone();
+                                async move {
+                                    if name == "pay" {
+                                        return Err(FunctionError::transient("the line went dead"));
+                                    }
+                                    outside.opened().await;
+                                    Ok(json!(name))
+                                }
+                            });
+                            step.await
+                        }
+                    };
+                    let made: Result<Vec<Value>, StepFailed> = ctx
+                        .parallel("branch", ["pay", "wait"], branch)
+                        .await
+                        .into_iter()
+                        .collect();
+                    Ok(made?)
+                }
+            })
+        }
+    };
+    let worker = world.worker_with(world.config("worker A"), register(&outside));
+    let run = start(&world, "pays").await;
+    let approval = open(&world, run).await;
+
+    assert_eq!(decide(&world, &approval, "happened").await, "running");
+    outside.open();
+
+    let ended = world.until(run, "the run ends", |run| run.ended_at.is_some()).await;
+    assert_eq!(ended.state, "succeeded", "{:?}", ended.error);
+    assert_eq!(outside.names().len(), 2);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_workflow_that_a_person_rejects_fails_with_their_words() {
+    let world = world().await;
+    let outside = Outside::default();
+    let worker = world.worker_with(world.config("worker A"), pays(&outside, "pay"));
+    let run = start(&world, "pays").await;
+    let approval = open(&world, run).await;
+    worker.drain().await;
+    let pool = world.database.pool().await;
+    // As if code had changed under the run.
+    sqlx::raw_sql(
+        "update longhaul.approval set state = 'withdrawn', decided_at = now();
+         update longhaul.run set wait_reason = 'input_changed';
+         select longhaul.open_approval(id, null) from longhaul.run",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let asked = open(&world, run).await;
+    assert_eq!((asked.step_seq, asked.reason.as_str()), (None, "input_changed"));
+    assert_ne!(asked.id, approval.id);
+
+    decide(&world, &asked, "reject").await;
+    let worker = world.worker_with(world.config("worker B"), pays(&outside, "pay"));
+
+    let ended = world.until(run, "the run ends", |run| run.ended_at.is_some()).await;
+    let error: Value = serde_json::from_str(&ended.error.unwrap()).unwrap();
+    assert_eq!((ended.state.as_str(), &error["code"]), ("failed", &json!("rejected")));
+    assert!(error["message"].as_str().unwrap().contains("so it is"), "{error}");
+    assert_eq!(
+        steps(&world, run).await["pay#1"],
+        "unknown",
+        "and its doubt is asked about again"
+    );
+    assert_eq!(open(&world, run).await.reason, "unknown_outcome");
+    assert_eq!(outside.names().len(), 1);
+    worker.drain().await;
+}
