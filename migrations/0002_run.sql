@@ -79,8 +79,8 @@ create table longhaul.run (
     tree_id             uuid,
     depth               smallint    not null default 0,
     on_parent_end       text,
-    -- Its children go on, whatever they were told, since it was cancelled without them.
-    spares_children     boolean     not null default false,
+    -- It has, or may have, children that are to end with it and were not told to.
+    ends_children       boolean     not null default false,
     created_at          timestamptz not null default now(),
     started_at          timestamptz,
     ended_at            timestamptz,
@@ -111,6 +111,10 @@ create index run_wake_idx on longhaul.run (due_at)
     where state = 'waiting' and paused_at is null and due_at is not null;
 create index run_held_idx on longhaul.run (worker_id) where worker_id is not null;
 create index run_child_idx on longhaul.run (parent_id, id) where parent_id is not null;
+create index run_open_child_idx on longhaul.run (parent_id) where parent_id is not null and ended_at is null;
+-- Those that are over, or are to be.
+create index run_ends_children_idx on longhaul.run (id)
+    where ends_children and (ended_at is not null or cancel_requested_at is not null);
 create index run_list_idx on longhaul.run (tenant, id);
 
 -- One run per idempotency key and tenant. The digest keeps the index entry small whatever the key.
@@ -164,6 +168,9 @@ create table longhaul.step (
         and (identity is null) <> (turn is null)),
     constraint step_tool_has_its_call check ((kind = 'tool') = (call_id is not null))
 ) partition by range (run_id);
+
+-- What wakes a run is found without its other steps. No column of it ever changes, so that it costs no step its place.
+create index step_wait_idx on longhaul.step (run_id, kind, request_digest, name) where kind in ('signal', 'child');
 
 create table longhaul.attempt (
     run_id     uuid        not null,

@@ -2,9 +2,114 @@
 -- The Rust, HTTP and command line doors call the same ones. Refusals: SQLSTATE LH4nn, a stable code as the constraint
 -- name, docs/errors/.
 
+-- Cancels runs that have not ended, whose rows and whose parents' rows the caller has locked: those that nobody holds end,
+-- and the holders of the others are asked. Answers with those that have ended. One statement a table, however many.
+create function longhaul.cancel_locked(run_ids uuid[], reason text, actor text, notify boolean, children boolean)
+returns uuid[]
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    idle uuid[];
+    held uuid[];
+begin
+    select
+        coalesce(array_agg(run.id) filter (where run.state <> 'running'), '{}'),
+        coalesce(array_agg(run.id) filter (where run.state = 'running' and run.cancel_requested_at is null), '{}')
+    into idle, held
+    from unnest(run_ids) as wanted (id)
+    join longhaul.run on run.id = wanted.id
+    where run.ended_at is null;
+
+    insert into longhaul.request (run_id, wake, kind, actor, reason)
+    select run.id, run.wakes + 1, 'cancel', coalesce(actor, session_user), reason
+    from unnest(idle || held) as wanted (id)
+    join longhaul.run on run.id = wanted.id;
+
+    -- A call that went out and was not answered keeps its honest end: unknown, unless repeating it changes nothing.
+    with ended as (
+        update longhaul.step
+        set state    = case when step.effect in ('idempotent', 'at_most_once') and (step.state = 'running' or step.maybe_applied)
+                            then 'unknown' else 'cancelled' end,
+            maybe_applied = step.maybe_applied or step.state = 'running',
+            due_at   = null,
+            ended_at = case when step.effect in ('idempotent', 'at_most_once') and (step.state = 'running' or step.maybe_applied)
+                            then null else now() end
+        from unnest(idle) as wanted (id)
+        where step.run_id = wanted.id
+          and step.state in ('waiting', 'running')
+        returning step.run_id, step.seq, step.state
+    ), placed as (
+        select ended.run_id, ended.seq, ended.state, row_number() over (partition by ended.run_id order by ended.seq) as place
+        from ended
+    ), counted as (
+        select placed.run_id, max(placed.place) as steps from placed group by placed.run_id
+    ), over as (
+        select run.id, run.event_seq, run.event_seq + coalesce(counted.steps, 0) + 1 as last_seq, run.fence
+        from unnest(idle) as wanted (id)
+        join longhaul.run on run.id = wanted.id
+        left join counted on counted.run_id = wanted.id
+    ), logged as (
+        insert into longhaul.event (run_id, seq, kind, step_seq, fence)
+        select placed.run_id, over.event_seq + placed.place, 'step.' || placed.state, placed.seq, over.fence
+        from placed
+        join over on over.id = placed.run_id
+    ), told as (
+        insert into longhaul.event (run_id, seq, kind, fence, data)
+        select over.id, over.last_seq, 'run.cancelled', over.fence,
+            json_build_object('by', coalesce(actor, session_user), 'reason', reason)
+        from over
+    )
+    update longhaul.run
+    set state               = 'cancelled',
+        waiting_for         = null,
+        wait_reason         = null,
+        due_at              = null,
+        ended_at            = now(),
+        event_seq           = over.last_seq,
+        wakes               = run.wakes + 1,
+        paused_at           = null,
+        paused_by           = null,
+        pause_reason        = null,
+        cancel_requested_at = now(),
+        cancel_requested_by = coalesce(actor, session_user),
+        cancel_reason       = reason,
+        ends_children       = run.ends_children and children
+    from over
+    where run.id = over.id;
+
+    update longhaul.run
+    set cancel_requested_at = now(),
+        cancel_requested_by = coalesce(actor, session_user),
+        cancel_reason       = reason,
+        wakes               = run.wakes + 1,
+        ends_children       = run.ends_children and children
+    from unnest(held) as wanted (id)
+    where run.id = wanted.id;
+
+    update longhaul.approval
+    set state = 'withdrawn', decided_at = now()
+    where approval.run_id = any (held)
+      and approval.state = 'open';
+    perform longhaul.ask_about_ended(idle);
+
+    if notify then
+        -- 200 ids and their commas are less than the 8,000 bytes of one notification.
+        perform pg_notify('longhaul_event', array_to_string(idle[first : first + 199], ','))
+        from generate_series(1, cardinality(idle), 200) as first;
+        perform pg_notify('longhaul_changed', run.worker_id::text)
+        from unnest(held) as wanted (id)
+        join longhaul.run on run.id = wanted.id;
+    end if;
+    return idle;
+end
+$$;
+
 -- Ends a run that nobody holds at once; asks the holder of a running one. Answers with the state that it left:
--- 'cancelled', or 'running' where the holder still has to end it. Asking twice changes nothing. The children that are to
--- end with it are cancelled at once, and theirs, unless `children` says otherwise.
+-- 'cancelled', or 'running' where the holder still has to end it. Asking twice changes nothing.
+-- The children that are to end with it are cancelled too, and theirs, unless `children` says otherwise: up to 200 of the
+-- tree in this transaction, but for those whose rows somebody else has just now. That all the others will be is certain
+-- once it is committed: workers do it, a batch at a time. A run that is started below it from now on is refused.
 create function longhaul.cancel_run(
     run_id   uuid,
     reason   text    default null,
@@ -18,7 +123,6 @@ as $$
 #variable_conflict use_variable
 declare
     found_run longhaul.run;
-    last_seq  integer;
 begin
     -- A child's end is told to its parent, whose row is locked first.
     perform from longhaul.run
@@ -34,80 +138,16 @@ begin
     if found_run.ended_at is not null then
         perform longhaul.refuse('LH409', 'run_has_ended', format('run %s has already %s', run_id, found_run.state));
     end if;
-    if found_run.state = 'running' then
-        if found_run.cancel_requested_at is null then
-            insert into longhaul.request (run_id, wake, kind, actor, reason)
-            values (run_id, found_run.wakes + 1, 'cancel', coalesce(actor, session_user), reason);
-            update longhaul.run
-            set cancel_requested_at = now(),
-                cancel_requested_by = coalesce(actor, session_user),
-                cancel_reason       = reason,
-                spares_children     = not coalesce(children, true),
-                wakes               = run.wakes + 1
-            where run.id = cancel_run.run_id;
-            update longhaul.approval
-            set state = 'withdrawn', decided_at = now()
-            where approval.run_id = cancel_run.run_id
-              and approval.state = 'open';
-        end if;
-        if coalesce(children, true) then
-            perform longhaul.cancel_children(run_id, reason, actor, notify);
-        end if;
-        if notify then
-            perform pg_notify('longhaul_changed', found_run.worker_id::text);
-        end if;
-        return 'running';
-    end if;
 
-    insert into longhaul.request (run_id, wake, kind, actor, reason)
-    values (run_id, found_run.wakes + 1, 'cancel', coalesce(actor, session_user), reason);
-
-    -- A call that went out and was not answered keeps its honest end: unknown, unless repeating it changes nothing.
-    with ended as (
-        update longhaul.step
-        set state    = case when step.effect in ('idempotent', 'at_most_once') and (step.state = 'running' or step.maybe_applied)
-                            then 'unknown' else 'cancelled' end,
-            maybe_applied = step.maybe_applied or step.state = 'running',
-            due_at   = null,
-            ended_at = case when step.effect in ('idempotent', 'at_most_once') and (step.state = 'running' or step.maybe_applied)
-                            then null else now() end
-        where step.run_id = cancel_run.run_id
-          and step.state in ('waiting', 'running')
-        returning step.seq, step.state
-    ), logged as (
-        insert into longhaul.event (run_id, seq, kind, step_seq, fence)
-        select cancel_run.run_id, found_run.event_seq + row_number() over (order by ended.seq),
-            'step.' || ended.state, ended.seq, found_run.fence
-        from ended
-        returning event.seq
-    )
-    select coalesce(max(logged.seq), found_run.event_seq) into last_seq from logged;
-
-    insert into longhaul.event (run_id, seq, kind, fence, data)
-    values (run_id, last_seq + 1, 'run.cancelled', found_run.fence,
-        json_build_object('by', coalesce(actor, session_user), 'reason', reason));
-    update longhaul.run
-    set state               = 'cancelled',
-        waiting_for         = null,
-        wait_reason         = null,
-        due_at              = null,
-        ended_at            = now(),
-        event_seq           = last_seq + 1,
-        wakes               = run.wakes + 1,
-        paused_at           = null,
-        paused_by           = null,
-        pause_reason        = null,
-        cancel_requested_at = now(),
-        cancel_requested_by = coalesce(actor, session_user),
-        cancel_reason       = reason,
-        spares_children     = not coalesce(children, true)
-    where run.id = cancel_run.run_id;
-    perform longhaul.ask_about_ended(run_id);
-    if notify then
-        perform pg_notify('longhaul_event', run_id::text);
-    end if;
+    perform longhaul.cancel_locked(array[run_id], reason, actor, notify, coalesce(children, true));
     if coalesce(children, true) then
-        perform longhaul.cancel_children(run_id, reason, actor, notify);
+        perform longhaul.cancel_below(run_id, reason, actor, notify);
+        if notify and exists (select from longhaul.run where run.id = cancel_run.run_id and run.ends_children) then
+            perform pg_notify('longhaul_due', found_run.queue);
+        end if;
+    end if;
+    if found_run.state = 'running' then
+        return 'running';
     end if;
     if found_run.parent_id is not null then
         perform longhaul.child_ended(found_run.parent_id, run_id, notify);

@@ -3,8 +3,19 @@
 -- Whoever wakes a run holds its row's lock, adds one to its wakes, and commits that together with what it woke it for.
 -- Locks go from parents to children: whoever ends a child has its parent's row first.
 
--- Counts a wake-up, and puts the run back into its queue where a step waits for this very thing. The caller holds the
--- row's lock. Answers with the new count.
+-- How soon a run goes on of which several children are still open. A run that is woken reads its whole journal again: one
+-- with a long journal waits a few times as long as that takes, so that the ends of many children are one wake-up. None: at
+-- once.
+create function longhaul.patience(event_seq integer)
+returns interval
+language sql
+immutable strict parallel safe
+as $$
+    select case when event_seq >= 100 then least(event_seq * interval '50 microseconds', interval '1 second') end
+$$;
+
+-- Counts a wake-up, and puts the run back into its queue where a step waits for this very thing; or lets its time come
+-- before long, where more of the kind may come soon. The caller holds the row's lock. Answers with the new count.
 create function longhaul.wake_run(run_id uuid, awaited_kind text, awaited text, why json, notify boolean)
 returns bigint
 language plpgsql
@@ -13,27 +24,45 @@ as $$
 declare
     woken   longhaul.run;
     returns boolean;
+    soon    timestamptz;
     -- Of a wait for this child: its digest, since JSON text may hold what no text can, and the start of a child may be
     -- tried again just now.
     child   bytea := longhaul.digest(format('{"run_id":"%s"}', awaited));
 begin
     select
-        run.state = 'waiting' and run.waiting_for <> 'approval' and exists (
-            select from longhaul.step
-            where step.run_id = wake_run.run_id
-              and step.state = 'waiting'
-              and step.kind = wake_run.awaited_kind
-              and case step.kind when 'child' then step.request_digest = child else step.name = wake_run.awaited end)
-    into returns
+        run.state = 'waiting' and run.waiting_for <> 'approval' and case awaited_kind
+            when 'child' then exists (
+                select from longhaul.step
+                where step.run_id = wake_run.run_id
+                  and step.kind = 'child'
+                  and step.request_digest = child
+                  and step.state = 'waiting')
+            when 'signal' then exists (
+                select from longhaul.step
+                where step.run_id = wake_run.run_id
+                  and step.kind = 'signal'
+                  and step.name = wake_run.awaited
+                  and step.state = 'waiting')
+        end,
+        case when awaited_kind = 'child' then now() + longhaul.patience(run.event_seq) end
+    into returns, soon
     from longhaul.run
     where run.id = wake_run.run_id;
+    -- The last one is not waited for.
+    if returns and soon is not null and exists (
+        select from longhaul.run where run.parent_id = wake_run.run_id and run.ended_at is null
+    ) then
+        returns := false;
+    else
+        soon := null;
+    end if;
 
     update longhaul.run
     set wakes       = run.wakes + 1,
         state       = case when returns then 'queued' else run.state end,
         waiting_for = case when returns then null else run.waiting_for end,
         wait_reason = case when returns then null else run.wait_reason end,
-        due_at      = case when returns then now() else run.due_at end,
+        due_at      = case when returns then now() else least(run.due_at, soon) end,
         event_seq   = run.event_seq + returns::integer
     where run.id = wake_run.run_id
     returning run.* into woken;
@@ -44,6 +73,8 @@ begin
     if notify and returns then
         perform pg_notify('longhaul_due', woken.queue);
         perform pg_notify('longhaul_event', run_id::text);
+    elsif notify and woken.due_at = soon then
+        perform pg_notify('longhaul_due', woken.queue);
     elsif notify and woken.state = 'running' then
         perform pg_notify('longhaul_changed', woken.worker_id::text);
     end if;
@@ -165,6 +196,9 @@ begin
         ) then
             perform longhaul.refuse('LH404', 'unknown_kind', format('no live worker has a workflow %L', kind));
         end if;
+        if start_child.on_parent_end = 'cancel' and not holder.ends_children then
+            update longhaul.run set ends_children = true where run.id = holder.id;
+        end if;
         update longhaul.run
         set parent_id     = holder.id,
             tree_id       = coalesce(holder.tree_id, holder.id),
@@ -192,29 +226,112 @@ begin
 end
 $$;
 
--- Cancels the children of a run that are to end with it, and theirs. The caller holds the run's lock.
-create function longhaul.cancel_children(parent uuid, reason text, actor text, notify boolean default true)
-returns void
+-- Cancels children of a run that are to end with it, as many as are wanted. Those whose rows somebody else has just now
+-- are left for later: it waits for nobody. The caller holds the run's lock. Answers with those that it cancelled; whether
+-- any are left is in the run's row.
+create function longhaul.cancel_children(parent uuid, reason text, actor text, notify boolean, most integer)
+returns uuid[]
 language plpgsql
 as $$
 #variable_conflict use_variable
 declare
-    child uuid;
+    above    longhaul.run;
+    told     uuid[];
+    ended    uuid[];
+    are_left boolean;
 begin
-    if exists (select from longhaul.run where run.id = parent and run.spares_children) then
-        return;
+    select run.* into above from longhaul.run where run.id = parent;
+    if not above.ends_children then
+        return '{}';
     end if;
-    for child in
+    select coalesce(array_agg(child.id), '{}')
+    into told
+    from (
         select run.id
         from longhaul.run
         where run.parent_id = parent
           and run.on_parent_end = 'cancel'
           and run.ended_at is null
-        order by run.id
-        -- One that ends by itself just now is waited for, and left out.
-        for no key update
-    loop
-        perform longhaul.cancel_run(child, reason, actor, notify);
+          and run.cancel_requested_at is null
+        limit most
+        for no key update skip locked
+    ) as child;
+    ended := longhaul.cancel_locked(told, reason, actor, notify, true);
+    are_left := exists (
+        select from longhaul.run
+        where run.parent_id = parent
+          and run.on_parent_end = 'cancel'
+          and run.ended_at is null
+          and run.cancel_requested_at is null);
+    -- It is over, or is to be, and waits for none of them: their ends are counted, and that is all.
+    if not are_left or (ended <> '{}' and above.ended_at is null) then
+        update longhaul.run
+        set wakes         = run.wakes + case when run.ended_at is null then cardinality(ended) else 0 end,
+            ends_children = are_left
+        where run.id = parent;
+    end if;
+    return told;
+end
+$$;
+
+-- Cancels what is below a run and is to end with it, level by level, up to so many runs. The caller holds the run's lock.
+-- Answers with how many it cancelled. What is left is found by sweep_children.
+create function longhaul.cancel_below(
+    run_id uuid,
+    reason text,
+    actor  text,
+    notify boolean default true,
+    most   integer default 200
+)
+returns integer
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    parents uuid[]  := array[run_id];
+    done    integer := 0;
+    told    uuid[];
+begin
+    while parents <> '{}' and done < most loop
+        told := longhaul.cancel_children(parents[1], reason, actor, notify, most - done);
+        done := done + cardinality(told);
+        parents := parents[2:] || array(
+            select run.id
+            from unnest(told) as below (id)
+            join longhaul.run on run.id = below.id
+            where run.ends_children);
     end loop;
+    return done;
+end
+$$;
+
+-- Cancels a batch of what is left below runs that are over, or are to be. It waits for nobody: a row that somebody else
+-- has is left for the next time. Answers with how many it cancelled.
+create function longhaul.sweep_children(most integer default 200)
+returns integer
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+    seen  uuid[]  := '{}';
+    done  integer := 0;
+    above record;
+begin
+    while done < most and cardinality(seen) < most loop
+        select run.id, run.state, run.cancel_requested_by, run.cancel_reason
+        into above
+        from longhaul.run
+        where run.ends_children
+          and (run.ended_at is not null or run.cancel_requested_at is not null)
+          and run.id <> all (seen)
+        limit 1
+        for no key update skip locked;
+        exit when not found;
+        seen := seen || above.id;
+        done := done + longhaul.cancel_below(above.id,
+            case when above.cancel_requested_by is null then 'its parent is ' || above.state else above.cancel_reason end,
+            coalesce(above.cancel_requested_by, 'run ' || above.id), true, most - done);
+    end loop;
+    return done;
 end
 $$;

@@ -52,9 +52,9 @@ begin
 end
 $$;
 
--- Of a run that has just ended: nobody is asked any more what was to let it go on, and of each call whose outcome nobody
--- knows somebody is asked what became of it. The caller holds the run's lock.
-create function longhaul.ask_about_ended(run_id uuid)
+-- Of runs that have just ended: nobody is asked any more what was to let them go on, and of each call whose outcome nobody
+-- knows somebody is asked what became of it. The caller holds the runs' locks.
+create function longhaul.ask_about_ended(run_ids uuid[])
 returns void
 language plpgsql
 as $$
@@ -62,13 +62,13 @@ as $$
 begin
     update longhaul.approval
     set state = 'withdrawn', decided_at = now()
-    where approval.run_id = ask_about_ended.run_id
+    where approval.run_id = any (run_ids)
       and approval.state = 'open';
-    perform longhaul.open_approval(run_id, step.seq)
+    perform longhaul.open_approval(step.run_id, step.seq)
     from longhaul.step
-    where step.run_id = ask_about_ended.run_id
+    where step.run_id = any (run_ids)
       and step.state = 'unknown'
-    order by step.seq;
+    order by step.run_id, step.seq;
 end
 $$;
 

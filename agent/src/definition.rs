@@ -192,6 +192,10 @@ pub struct HttpTool {
     pub headers: BTreeMap<String, String>,
     /// The header that carries the engine's key.
     pub idempotency_header: String,
+    /// Hosts that the tool may reach although they are not on the public internet, each with its port or with any:
+    /// see [`AllowedHost`](crate::tool::address::AllowedHost).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_hosts: Vec<String>,
 }
 
 /// A local program.
@@ -202,7 +206,7 @@ pub struct CommandTool {
     /// Names of the worker's environment variables that the program may see, besides `PATH`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// Where it starts; relative to the worker's own folder.
+    /// Where it starts; relative to the worker's own folder. Its scratch folder where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     /// Exit codes that say for certain that nothing was done.
@@ -210,6 +214,37 @@ pub struct CommandTool {
     pub not_applied_exit_codes: Vec<i32>,
     /// Exit codes after which trying again may help. Default 75, `EX_TEMPFAIL` of sysexits.h.
     pub transient_exit_codes: Vec<i32>,
+    /// What the program may use.
+    #[serde(default)]
+    pub limits: CommandLimits,
+}
+
+/// What a program and all that it starts may use. One that goes beyond is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandLimits {
+    /// Memory that is present, of all its processes together, in MiB.
+    pub memory_mib: u32,
+    /// Standard output and standard error together, in MiB.
+    pub output_mib: u32,
+    /// All that lies in its scratch folder, and any one file that it writes anywhere, in MiB.
+    pub scratch_mib: u32,
+    /// Processes at the same time, the program's own included.
+    pub processes_max: u32,
+    /// Files that one process has open.
+    pub open_files_max: u32,
+}
+
+impl Default for CommandLimits {
+    fn default() -> Self {
+        Self {
+            memory_mib: 1_024,
+            output_mib: 64,
+            scratch_mib: 256,
+            processes_max: 64,
+            open_files_max: 1_024,
+        }
+    }
 }
 
 /// A function registered in the worker's Rust program.

@@ -3,6 +3,7 @@
 //! [`check_input`](check::InputSchema::check_input) validates, [`render`](render::render) makes the request. The request's JSON text
 //! is stored with the intent and is what every attempt sends, so an attempt cannot differ from the one before.
 
+pub mod address;
 pub mod check;
 pub mod render;
 pub(crate) mod template;

@@ -17,6 +17,9 @@ pub const WORKFLOW_NAME: &str =
     "1 to 63 lower-case letters, digits and hyphens, of which the first is no hyphen; not agent";
 /// Nesting of any payload: serde stops at 128, and people stop reading long before.
 pub const DEPTH_MAX: usize = 64;
+/// Runs of a tree that are cancelled by one statement: as many ids as one notification holds, a few hundredths of a
+/// second's work.
+pub const CHILDREN_BATCH_MAX: i32 = 200;
 /// Runs claimed by one statement: performance.md measures 20 to 100 as the best.
 pub const CLAIM_BATCH_MAX: u32 = 50;
 /// Runs taken back, or woken, by one statement, so that its locks are short.

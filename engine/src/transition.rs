@@ -18,6 +18,7 @@ mod release_run;
 mod send_signal;
 mod start_child;
 mod start_runs;
+mod sweep_children;
 mod transact;
 mod wake_runs;
 

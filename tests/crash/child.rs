@@ -128,6 +128,19 @@ async fn a_race_that_was_won_stays_won_though_a_worker_dies_once_the_losers_are_
 }
 
 #[tokio::test]
+async fn a_child_that_came_too_late_stays_too_late_though_a_worker_dies_once_it_is_cancelled() {
+    let tales = Tales::new().await;
+    let hurry = json!({"do": "hurry", "millis": 1500, "deeds": [Tales::waits_for("never")]});
+    let run = tales.start(json!([hurry])).await;
+    tales.dies_at("children.cancelled").await;
+
+    let _heir = tales.worker("heir");
+
+    tales.comes_to(run, json!(["too late"])).await;
+    all_end(&tales, run, &["cancelled"]).await;
+}
+
+#[tokio::test]
 async fn a_tree_that_is_cancelled_ends_to_the_last_run_though_its_workers_died() {
     join_all([true, false].map(|before| async move {
         let tales = Tales::new().await;
@@ -169,4 +182,41 @@ async fn a_child_that_no_record_of_its_parent_tells_of_ends_with_it() {
     let ended = tales.world.settled(run).await;
     assert_eq!(ended.state, "failed", "{ended:#?}");
     all_end(&tales, run, &["cancelled"]).await;
+}
+
+#[tokio::test]
+async fn a_large_tree_is_cancelled_to_the_last_run_though_a_worker_dies_meanwhile() {
+    let tales = Tales::new().await;
+    let run = tales
+        .start(json!([Tales::child(json!([Tales::waits_for("never")]))]))
+        .await;
+    let mut first = tales.worker("first");
+    tales.parked_for(run, "child").await;
+    let child = tales.only_child(run).await;
+    tales.parked_for(child, "signal").await;
+    first.kill_9();
+    let copied = tales
+        .world
+        .sql(
+            "with copied as (
+                 insert into longhaul.run
+                 select (jsonb_populate_record(run, jsonb_build_object('id', longhaul.new_run_id()))).*
+                 from longhaul.run
+                 cross join generate_series(1, 450)
+                 where parent_id = $1
+                 returning id)
+             select to_jsonb(count(*)) from copied",
+            run,
+        )
+        .await;
+    assert_eq!(copied, json!(450));
+    let cancelled = tales.world.engine.cancel_run(run, None, None).await;
+    cancelled.expect("the tree is cancelled");
+    tales.dies_at("children.swept").await;
+    let states = tales.below(run).await;
+    assert_eq!(states.iter().filter(|state| *state != "cancelled").count(), 51);
+
+    let _heir = tales.worker("heir");
+
+    all_end(&tales, run, &["cancelled"; 451]).await;
 }

@@ -146,6 +146,7 @@ fn agent_file(setting: &Setting) -> String {
         method = "POST"
         url = "{{env:PAYMENTS_URL}}/refunds"
         timeout_seconds = {refund_seconds}
+        allow_hosts = ["127.0.0.1"]
         retry = {{ attempts_max = 1 }}
         {INPUT}
 
@@ -156,6 +157,7 @@ fn agent_file(setting: &Setting) -> String {
         effect = "read_only"
         method = "POST"
         url = "{{env:PAYMENTS_URL}}/refunds"
+        allow_hosts = ["127.0.0.1"]
         {INPUT}
         "#,
         effect = declared.as_str(),

@@ -6,6 +6,7 @@ mod doubt;
 mod limits;
 mod mending;
 mod notification;
+mod outside;
 mod person;
 mod retry;
 mod tools;

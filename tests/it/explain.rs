@@ -26,7 +26,7 @@ const HOT: [Hot; 14] = [
         name: "poll",
         sql: include_str!("../../engine/src/query/poll.sql"),
         given: "'{default}', '{agent}', '{}', null, $holder, 1.0",
-        indexes: &["run_claim_idx", "run_due_idx", "run_wake_idx", "run_held_idx", "worker_open_idx"],
+        indexes: &["run_claim_idx", "run_due_idx", "run_wake_idx", "run_held_idx", "run_ends_children_idx", "worker_open_idx"],
     },
     Hot {
         name: "wake_runs",

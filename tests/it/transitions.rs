@@ -6,5 +6,6 @@ mod control;
 mod fence;
 mod identity;
 mod lease;
+mod trees;
 mod waits;
 mod wake;

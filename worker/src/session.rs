@@ -271,6 +271,14 @@ impl Session {
             }
             self.shared.announcer.tell(reclaimed.runs);
         }
+        if poll.sweepable {
+            // What is left behind now is somebody else's just now, and is tried again before long.
+            next = match engine.sweep_children().await? {
+                0 => next.min(FLOWING_POLL),
+                _ => SOONEST_POLL,
+            };
+            crash_point!("children.swept");
+        }
         if self.drivers.is_empty() && self.claim_suspects(poll.suspect_crashes).await? {
             return Ok(next.max(SOONEST_POLL));
         }

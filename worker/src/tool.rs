@@ -83,7 +83,7 @@ impl ToolBox {
     /// A box with these functions, looking names up in this environment.
     pub fn new(functions: Functions, environment: Environment) -> Self {
         Self {
-            http: http::Clients::new(),
+            http: http::Clients::new(http::Names::of_system()),
             functions,
             environment,
         }
@@ -111,7 +111,7 @@ impl ToolBox {
                     url,
                     headers,
                     body: body.as_deref(),
-                    idempotency_header: &tool.idempotency_header,
+                    tool,
                 };
                 http::call(&self.http, &self.environment, &call, request).await
             }

@@ -26,6 +26,11 @@ pub(super) const ATTEMPTS_MAX: Number = number(1, 100, "more attempts help nobod
 pub(super) const INITIAL_MS: Number = number(1, 3_600_000, "a first delay beyond an hour is no retry");
 pub(super) const CAP_MS: Number = number(1, 86_400_000, "a delay beyond a day is no retry");
 pub(super) const HORIZON_SECONDS: Number = number(1, 365 * DAY, "no run lasts longer");
+pub(super) const MEMORY_MIB: Number = number(8, 1_048_576, "a TiB is beyond any tool");
+pub(super) const OUTPUT_MIB: Number = number(1, 1_024, "the model is shown 256 KiB of it");
+pub(super) const SCRATCH_MIB: Number = number(1, 1_048_576, "a TiB is beyond any tool");
+pub(super) const PROCESSES_MAX: Number = number(1, 10_000, "each is looked at again and again");
+pub(super) const OPEN_FILES_MAX: Number = number(16, 1_048_576, "no system gives more");
 /// Code 0 says that all went well, and there are none beyond 255.
 pub(super) const EXIT_CODE: Number = number(1, 255, "0 is success, and there are none beyond 255");
 
@@ -49,6 +54,8 @@ pub(super) const DESCRIPTION_CHARS_WARN: usize = 1_024;
 pub(super) const DESCRIPTION_CHARS_SHORT: usize = 30;
 /// Headers of one tool; servers refuse more than about a hundred in all.
 pub(super) const HEADERS_MAX: usize = 32;
+/// Hosts that one tool may reach besides the public ones: a tool speaks to one service.
+pub(super) const ALLOWED_HOSTS_MAX: usize = 32;
 /// Arguments of one command, and variables that it may see.
 pub(super) const ARGUMENTS_MAX: usize = 256;
 /// Exit codes in one list: there are 255.

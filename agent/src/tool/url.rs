@@ -3,6 +3,7 @@
 //! A field stands behind the host only, is percent-encoded byte by byte, and can make no path segment that is empty,
 //! `.` or `..`. So what the author wrote is where the request goes.
 
+use super::address::Host;
 use super::template::{self, Part};
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -63,6 +64,25 @@ impl UrlTemplate {
             Part::Field(name) => Some(name.as_str()),
             Part::Literal(_) | Part::Env(_) => None,
         })
+    }
+
+    /// Host and port, where the template itself says both.
+    pub(crate) fn host(&self) -> Option<(Host, u16)> {
+        let [Part::Literal(base)] = self.base.as_slice() else {
+            return None;
+        };
+        let (authority, usual) = match base.strip_prefix("https://") {
+            Some(authority) => (authority, 443),
+            None => (base.strip_prefix("http://")?, 80),
+        };
+        let behind_brackets = authority.rfind(']').map_or(0, |at| at + 1);
+        match authority[behind_brackets..].split_once(':') {
+            Some((_, port)) => {
+                let host = &authority[..authority.len() - port.len() - 1];
+                Some((Host::of(host), port.parse().ok()?))
+            }
+            None => Some((Host::of(authority), usual)),
+        }
     }
 
     /// The URL as a reference text. The error names the field and what is wrong with it.

@@ -25,6 +25,8 @@ pub struct Poll {
     pub wakeable: bool,
     /// A dead worker still holds runs, or has not been closed.
     pub reclaimable: bool,
+    /// Below a run that is over, or is to be, something is left to be cancelled.
+    pub sweepable: bool,
     /// A run that this worker can drive is due.
     pub claimable: bool,
     /// Suspects are due; the crashes that the one that waits longest has behind it.
@@ -132,6 +134,7 @@ impl Engine {
         Ok(Poll {
             wakeable: row.wakeable,
             reclaimable: row.reclaimable,
+            sweepable: row.sweepable,
             claimable: row.claimable,
             suspect_crashes: row.suspect_crashes,
             neglected: row.neglected,

@@ -21,6 +21,11 @@ select
           and worker.closed_at is not null
     ) as "reclaimable!",
     exists (
+        select from longhaul.run
+        where run.ends_children
+          and (run.ended_at is not null or run.cancel_requested_at is not null)
+    ) as "sweepable!",
+    exists (
         select from unnest($1::text[]) as wanted (queue)
         cross join lateral (
             select run.id

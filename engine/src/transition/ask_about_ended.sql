@@ -1,2 +1,2 @@
 -- Asks what became of the calls of an ended run whose outcome nobody knows.
-select longhaul.ask_about_ended($1)::text as asked
+select longhaul.ask_about_ended(array[$1::uuid])::text as asked

@@ -72,24 +72,32 @@ impl Engine {
         .await?)
     }
 
-    /// Cancels the children that are to end with a run, for its holder, who is about to end it. Asking twice changes
-    /// nothing. Whether the claim still holds.
+    /// Cancels what is below a run and is to end with it, for its holder, who is about to end it: a batch a transaction,
+    /// but for runs whose rows somebody else has just now. Those are left to [`Engine::sweep_children`]. Asking twice
+    /// changes nothing. Whether the claim still holds.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's. Batches before it stand.
     pub async fn cancel_children(&self, parent: &Claim, why: &str) -> Result<bool, EngineError> {
-        let mut transaction = self.pool.begin().await?;
-        let held = sqlx::query_file_scalar!("src/transition/lock_run.sql", parent.run.0, parent.fence.0)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        if held != Some(true) {
-            return Ok(false);
-        }
         let by = format!("run {}", parent.run);
-        sqlx::query_file!("src/transition/cancel_children.sql", parent.run.0, why, by)
-            .fetch_one(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(true)
+        loop {
+            let mut transaction = self.pool.begin().await?;
+            let held = sqlx::query_file_scalar!("src/transition/lock_run.sql", parent.run.0, parent.fence.0)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            if held != Some(true) {
+                // Before anybody passes the row over.
+                transaction.rollback().await?;
+                return Ok(false);
+            }
+            let most = limits::CHILDREN_BATCH_MAX;
+            let cancelled = sqlx::query_file_scalar!("src/transition/cancel_below.sql", parent.run.0, why, by, most)
+                .fetch_one(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            if cancelled < most {
+                return Ok(true);
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ kind = "http"
 effect = "idempotent"
 method = "POST"
 url = "{env:PAYMENTS_URL}/refunds"
+allow_hosts = ["127.0.0.1"]
 [tool.input]
 type = "object"
 required = ["order_id", "amount_cents"]

@@ -15,6 +15,7 @@ kind = "http"
 effect = "idempotent"
 method = "POST"
 url = "{env:PAYMENTS_URL}/refunds"
+allow_hosts = ["127.0.0.1"]
 headers = { authorization = "Bearer {env:PAYMENTS_TOKEN}" }
 retry = { attempts_max = 2, initial_ms = 10, cap_ms = 20 }
 on_error = "fail_run"

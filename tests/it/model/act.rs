@@ -109,6 +109,7 @@ impl<'a> Pair<'a> {
                 });
                 same(Ok(self.memory.reclaim()), reclaimed)?;
             }
+            Operation::Sweep => same(Ok(self.memory.sweep()), code(self.engine.sweep_children().await))?,
             Operation::Advance { seconds } => self.advance(*seconds),
             Operation::Worker { slot, deed } => self.worker(*slot, *deed).await?,
             Operation::Ask { hold, taken, most } => self.ask(*hold, (*taken, *most)).await?,
@@ -380,6 +381,7 @@ impl<'a> Pair<'a> {
             | Operation::Advance { .. }
             | Operation::Wake
             | Operation::Reclaim
+            | Operation::Sweep
             | Operation::Worker { .. }
             | Operation::Ask { .. } => Ok(()),
         }
@@ -464,6 +466,7 @@ impl<'a> Pair<'a> {
             self.memory.poll(&wanted),
             (poll.wakeable, poll.reclaimable, poll.claimable, next),
         )?;
+        same(!self.memory.sweepable().is_empty(), poll.sweepable)?;
         let (crashes, neglected) = self.memory.suspects(&wanted);
         same(neglected, poll.neglected)?;
         match poll.suspect_crashes {

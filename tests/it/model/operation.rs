@@ -50,6 +50,7 @@ pub(super) enum Operation {
     },
     Wake,
     Reclaim,
+    Sweep,
     Worker {
         slot: usize,
         deed: Deed,
@@ -421,6 +422,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => prop_oneof![Just(5_i64), Just(20), Just(101)].prop_map(|seconds| Operation::Advance { seconds }),
         4 => Just(Operation::Wake),
         6 => Just(Operation::Reclaim),
+        4 => Just(Operation::Sweep),
         5 => worker(),
         5 => (target(0.5), 0..3_i64, 0..3_usize).prop_map(|(hold, taken, most)| Operation::Ask { hold, taken, most }),
     ]

@@ -77,7 +77,7 @@ pub(super) struct RunRow {
     pub(super) tree_id: Option<Uuid>,
     pub(super) depth: i32,
     pub(super) on_parent_end: Option<String>,
-    pub(super) spares_children: bool,
+    pub(super) ends_children: bool,
     pub(super) started_at: Option<Time>,
     pub(super) ended_at: Option<Time>,
     pub(super) input: Value,

@@ -18,7 +18,7 @@ fn signal(run: RunId, name: &str, id: Option<&str>) -> SendSignal {
     }
 }
 
-fn child(key: &str) -> StartChild {
+pub(super) fn child(key: &str) -> StartChild {
     StartChild {
         key: key.to_owned(),
         kind: "agent".to_owned(),
@@ -35,13 +35,21 @@ fn code(error: &EngineError) -> &str {
     error.code()
 }
 
-/// Parks a run with a step that waits.
-async fn waits_for(stage: &Stage, held: &Claimed, (kind, name): (&'static str, &str), request: serde_json::Value) {
+/// Records a step that waits for a child; the run as it is held then.
+pub(super) async fn begins_wait(stage: &Stage, held: &Claimed, request: serde_json::Value) -> Claimed {
+    begins(stage, held, ("child", "join"), request).await;
+    Claimed {
+        event_seq: held.event_seq + 1,
+        ..held.clone()
+    }
+}
+
+async fn begins(stage: &Stage, held: &Claimed, (kind, name): (&'static str, &str), request: serde_json::Value) {
     let request = request.to_string();
-    let (begun, last) = (held.event_seq + 1, held.event_seq + 2);
+    let begun = held.event_seq + 1;
     let writes = StepWrites {
         begun: vec![StepBegin {
-            seq: 1,
+            seq: begun,
             place: Place::Identity(format!("{name}#1")),
             kind,
             name: name.to_owned(),
@@ -62,18 +70,24 @@ async fn waits_for(stage: &Stage, held: &Claimed, (kind, name): (&'static str, &
         events: vec![EventWrite {
             seq: begun,
             kind: "step.started",
-            step_seq: Some(1),
+            step_seq: Some(begun),
             data: None,
         }],
         ..StepWrites::default()
     };
     let written = stage.engine.record(&held.claim, &writes).await.unwrap();
     assert!(matches!(written, Recorded::Now(_)), "{written:?}");
+}
+
+/// Parks a run with a step that waits.
+pub(super) async fn waits_for(stage: &Stage, held: &Claimed, what: (&'static str, &str), request: serde_json::Value) {
+    begins(stage, held, what, request).await;
+    let (begun, last) = (held.event_seq + 1, held.event_seq + 2);
     let park = Park {
         event_seq: begun,
         wakes: held.wakes,
-        waiting_for: kind,
-        reason: kind,
+        waiting_for: what.0,
+        reason: what.0,
         until: None,
         detail: None,
     };
@@ -81,7 +95,7 @@ async fn waits_for(stage: &Stage, held: &Claimed, (kind, name): (&'static str, &
 }
 
 /// Ends a held run as its driver would.
-async fn ends(stage: &Stage, held: &Claimed) {
+pub(super) async fn ends(stage: &Stage, held: &Claimed) {
     let ending = Ending::Succeeded("1".to_owned());
     let transition = Transition {
         claim: held.claim,
@@ -363,6 +377,18 @@ async fn a_childs_end_is_told_whatever_else_its_parent_has_in_hand() {
             r#"update longhaul.step set request = '{"input":"\u0000"}' where run_id = $1 and seq = 2"#,
             run,
         )
+        .await;
+    // Whoever looks for the wait comes to that one first.
+    stage
+        .sql(
+            "insert into longhaul.step
+             select (jsonb_populate_record(step, '{\"seq\": 3}')).*
+             from longhaul.step where run_id = $1 and seq = 1",
+            run,
+        )
+        .await;
+    stage
+        .sql("delete from longhaul.step where run_id = $1 and seq = 1", run)
         .await;
     let held = claim(&stage.engine, parent.claim.worker, 1).await;
 

@@ -1,7 +1,7 @@
 //! Failed runs that are let go on: what is done anew, and what is not.
 
 use super::{Outside, start, steps, world};
-use engine::{RunId, SendSignal, StartRun};
+use engine::{RunId, SendSignal};
 use longhaul_tests::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -299,29 +299,38 @@ async fn a_run_that_what_was_recorded_fails_makes_no_step_anew() {
 async fn a_run_whose_time_was_over_makes_no_step_anew() {
     let world = world().await;
     let outside = Outside::default();
-    let pool = world.database.pool().await;
-    let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select now()").fetch_one(&pool).await.unwrap();
-    let late = StartRun {
-        deadline_at: Some(now + chrono::TimeDelta::seconds(4)),
-        ..StartRun::workflow("late", "null")
+    let run = start(&world, "late").await;
+    let late = || {
+        let noting = outside.clone();
+        move |builder: Builder| {
+            builder.workflow("late", move |ctx: Context, _: Value| {
+                let outside = noting.clone();
+                async move {
+                    let failing = outside.clone();
+                    let step = ctx.step("caught", (), move |call, ()| {
+                        failing.note("caught", &call);
+                        async { Err::<(), _>(FunctionError::permanent("no").not_applied()) }
+                    });
+                    step.await.expect_err("it fails");
+                    outside.opened().await;
+                    Ok::<_, WorkflowError>(())
+                }
+            })
+        }
     };
-    let run = world.engine.start_run(&late).await.unwrap().run;
-    let noting = outside.clone();
-    let worker = world.worker_with(world.config("worker A"), move |builder| {
-        builder.workflow("late", move |ctx: Context, _: Value| {
-            let outside = noting.clone();
-            async move {
-                let failing = outside.clone();
-                let step = ctx.step("caught", (), move |call, ()| {
-                    failing.note("caught", &call);
-                    async { Err::<(), _>(FunctionError::permanent("no").not_applied()) }
-                });
-                step.await.expect_err("it fails");
-                outside.opened().await;
-                Ok::<_, WorkflowError>(())
-            }
-        })
-    });
+    let dying = world.worker_with(world.config("worker A"), late());
+    let recorded = async { while steps(&world, run).await != json!({"caught#1": "failed"}) {} };
+    tokio::time::timeout(longhaul_tests::world::PATIENCE, recorded)
+        .await
+        .expect("it fails");
+    dying.vanish();
+    // A resume gives it as long again.
+    let over = "
+        update longhaul.run set deadline_at = now(), created_at = now() - interval '1 day'
+        where id = $1
+        returning to_jsonb(id)";
+    world.sql(over, run).await;
+    let worker = world.worker_with(world.config("worker B"), late());
     let failed = world.settled(run).await;
     assert!(
         failed.error.as_deref().unwrap().contains("deadline_exceeded"),

@@ -355,3 +355,28 @@ async fn starting_a_child_is_tried_on_while_the_database_is_away() {
     assert_eq!(children(&world, run).await, json!({"doubles": "succeeded"}));
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn a_cancel_that_leaves_open_what_becomes_of_the_children_reaches_them() {
+    let world = world().await;
+    let run = start(&world, "sums", json!([0])).await;
+    let worker = world.worker_with(world.config("worker A"), sums);
+    world
+        .until(run, "it waits", |run| run.waiting_for.as_deref() == Some("child"))
+        .await;
+    let child = "select to_jsonb(id) from longhaul.run where parent_id = $1";
+    let child: RunId = serde_json::from_value(world.sql(child, run).await).expect("an id");
+
+    world
+        .sql(
+            "select to_jsonb(longhaul.cancel_run(run_id => $1, children => null))",
+            run,
+        )
+        .await;
+
+    for run in [run, child] {
+        let ended = world.until(run, "it ends", |run| run.ended_at.is_some()).await;
+        assert_eq!(ended.state, "cancelled");
+    }
+    worker.drain().await;
+}

@@ -50,14 +50,18 @@ async fn a_workflow_ends_when_its_time_is_over() {
     let pool = world.database.pool().await;
     let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select now()").fetch_one(&pool).await.unwrap();
     let start = StartRun {
-        deadline_at: Some(now + chrono::TimeDelta::milliseconds(1500)),
+        deadline_at: Some(now + chrono::TimeDelta::minutes(30)),
         ..StartRun::workflow("charging", json!({"id": "ORD-1"}).to_string())
     };
     let run = world.engine.start_run(&start).await.unwrap().run;
     let worker = world.worker_with(world.config("worker A"), charging(5));
+    let parked = world.until(run, "it sleeps", |run| run.state == "waiting").await;
+    assert_eq!(parked.due_at, parked.deadline_at, "it sleeps for longer");
+
+    let over = "update longhaul.run set deadline_at = now(), due_at = now() where id = $1 returning to_jsonb(id)";
+    world.sql(over, run).await;
 
     let ended = world.settled(run).await;
-
     assert_eq!(ended.state, "failed");
     assert!(ended.error.unwrap().contains("deadline_exceeded"));
     assert_eq!(

@@ -237,6 +237,22 @@ async fn a_transaction_that_the_workflow_does_not_wait_for_is_done_all_the_same(
     worker.drain().await;
 }
 
+/// Waits until this counts any sessions.
+async fn seen(pool: &sqlx::PgPool, sessions: &'static str) {
+    let seen = async {
+        while sqlx::query_scalar::<_, i64>(sessions)
+            .fetch_one(pool)
+            .await
+            .expect("sessions are read")
+            == 0
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let seen = tokio::time::timeout(longhaul_tests::world::PATIENCE, seen).await;
+    assert!(seen.is_ok(), "{sessions}");
+}
+
 #[tokio::test]
 async fn a_transaction_that_is_done_just_as_its_workflow_returns_is_committed() {
     let world = shop().await;
@@ -288,28 +304,15 @@ async fn a_transaction_that_is_done_just_as_its_workflow_returns_is_committed() 
         .await
         .expect("the row is held");
     first.open();
-    let sessions = |what: &'static str| {
-        let pool = pool.clone();
-        async move {
-            let seen = async {
-                while sqlx::query_scalar::<_, i64>(what)
-                    .fetch_one(&pool)
-                    .await
-                    .expect("sessions are read")
-                    == 0
-                {
-                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-                }
-            };
-            let seen = tokio::time::timeout(longhaul_tests::world::PATIENCE, seen).await;
-            assert!(seen.is_ok(), "{what}");
-        }
-    };
-    sessions("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
-        .await;
+    seen(
+        &pool,
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    )
+    .await;
     second.open();
     // The sale is made, and looked at for the last time before it is recorded.
-    sessions(
+    seen(
+        &pool,
         "select count(*) from pg_stat_activity
          where datname = current_database() and state = 'idle in transaction' and backend_xid is not null
            and query ilike '%pg_current_xact_id%'

@@ -1,26 +1,31 @@
 //! One attempt of a command tool: a local program, started without a shell.
 //!
-//! The program gets the input on standard input, the allow-listed variables, and nothing else of the worker's
-//! environment. The whole input is there before the program starts, so that it is whole for a program that outlives its
-//! worker too. It leads a process group of its own, and the group ends with the call, however the call ends: what the
-//! program leaves behind in it is killed, so that nothing acts on after its step is recorded. A daemon that is meant to
-//! stay must leave the group (`setsid`) and close its output.
+//! The program gets the input on standard input, a folder for itself, the allow-listed variables, and nothing else of
+//! the worker's environment. The whole input is there before the program starts, so that it is whole for a program that
+//! outlives its worker too. What it may use is bounded, and all that it has brought into being ends with the call,
+//! however the call ends, so that nothing acts on after its step is recorded.
 //! Start at [`call`]; the program's life is in [`process`].
 
+mod bounds;
 mod environment;
+mod family;
 mod process;
+mod scratch;
 
 use super::environment::Environment;
 use super::limit::Limit;
 use super::output::{self, Seen, Total};
 use super::secrets::Secrets;
 use super::{Attempt, Call};
-use agent::definition::CommandTool;
+use agent::definition::{CommandLimits, CommandTool};
 use agent::{AttemptOutcome, ErrorClass, StepError, ToolOutcome};
-use process::{Ended, Exit};
+use bounds::Bound;
+use nix::sys::signal::Signal;
+use process::{Ended, Exit, Means};
 use serde_json::{Value, json};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 /// How much of the program's standard error is quoted.
@@ -36,28 +41,31 @@ pub(super) struct Start<'a> {
 
 /// Makes one attempt.
 pub(super) async fn call(environment: &Environment, call: &Call<'_>, start: Start<'_>) -> Attempt {
-    let (variables, secrets) = environment::variables(environment, call, start.tool);
     let mut limit = Limit::of(call);
-    let mut command = match command(start, variables) {
+    let Means { input, scratch } = match limit.within(Means::make(start.stdin)).await {
+        Some(Ok(means)) => means,
+        Some(Err(error)) => return Attempt::not_sent(means_not_made(&error)),
+        None => return Attempt::not_sent(limit.expired()),
+    };
+    let (variables, secrets) = environment::variables(environment, call, (start.tool, scratch.path()));
+    let mut command = match command(start, variables, scratch.path()) {
         Ok(command) => command,
         Err(error) => return Attempt::not_sent(error),
     };
-    match limit.within(process::input(start.stdin)).await {
-        Some(Ok(input)) => command.stdin(input),
-        Some(Err(error)) => return Attempt::not_sent(input_not_written(&error)),
-        None => return Attempt::not_sent(limit.expired()),
-    };
-    let ended = match process::run(command, &mut limit).await {
+    command.stdin(input);
+    let limits = start.tool.limits;
+    let ended = match process::run(command, &mut limit, (limits, scratch)).await {
         Ok(ended) => ended,
         Err(error) => return Attempt::not_sent(not_started(start, &error)),
     };
     let stderr = secrets.hide(output::clean(ended.stderr.bytes()));
     let stderr = output::tail(&stderr, STDERR_SHOWN_BYTES).trim();
     Attempt {
-        evidence: evidence(&ended, stderr, &limit),
+        evidence: evidence(&ended, stderr, (&limit, &limits)),
         outcome: match &ended.exit {
             Exit::Status(status) => judge(*status, start.tool, stderr).unwrap_or_else(|| done(&ended, &secrets)),
             Exit::TimedOut => ambiguous(limit.expired()),
+            Exit::Beyond(bound) => ambiguous(bound.error(&limits)),
             Exit::Lost(why) => ambiguous(StepError::new(
                 ErrorClass::Unknown,
                 "command_lost",
@@ -68,7 +76,11 @@ pub(super) async fn call(environment: &Environment, call: &Call<'_>, start: Star
 }
 
 /// The program, not yet started.
-fn command(start: Start<'_>, variables: Vec<(String, String)>) -> Result<tokio::process::Command, StepError> {
+fn command(
+    start: Start<'_>,
+    variables: Vec<(String, String)>,
+    scratch: &Path,
+) -> Result<tokio::process::Command, StepError> {
     let Some((program, arguments)) = start.argv.split_first() else {
         let error = StepError::new(
             ErrorClass::Permanent,
@@ -85,9 +97,10 @@ fn command(start: Start<'_>, variables: Vec<(String, String)>) -> Result<tokio::
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true);
+        .kill_on_drop(true)
+        .current_dir(scratch);
     if let Some(folder) = &start.tool.working_dir {
-        if !std::path::Path::new(folder).is_dir() {
+        if !Path::new(folder).is_dir() {
             let message = format!("the tool's working_dir {folder} is not a folder on this worker");
             return Err(StepError::new(ErrorClass::Permanent, "working_dir_not_found", message).fatal());
         }
@@ -97,8 +110,8 @@ fn command(start: Start<'_>, variables: Vec<(String, String)>) -> Result<tokio::
 }
 
 /// Nothing ran: the worker's folder for temporary files is full, or not there.
-fn input_not_written(error: &io::Error) -> StepError {
-    let message = format!("the program's input could not be written to a temporary file: {error}");
+fn means_not_made(error: &io::Error) -> StepError {
+    let message = format!("the program's folder and its input could not be made among the temporary files: {error}");
     StepError::new(ErrorClass::Transient, "command_input_not_written", message)
 }
 
@@ -127,6 +140,14 @@ fn is_not_a_program(error: &io::Error) -> bool {
 fn judge(status: ExitStatus, tool: &CommandTool, stderr: &str) -> Option<AttemptOutcome<ToolOutcome>> {
     if status.success() {
         return None;
+    }
+    // Whoever writes a file beyond its bound gets this signal, and a shell tells of it so.
+    let is_file_too_long = match status.code() {
+        Some(code) => code == 128 + Signal::SIGXFSZ as i32 && !tool.not_applied_exit_codes.contains(&code),
+        None => status.signal() == Some(Signal::SIGXFSZ as i32),
+    };
+    if is_file_too_long {
+        return Some(ambiguous(Bound::Scratch.error(&tool.limits)));
     }
     let Some(code) = status.code() else {
         let signal = status.signal().map_or_else(|| "a signal".to_owned(), signal_name);
@@ -158,6 +179,7 @@ fn done(ended: &Ended, secrets: &Secrets) -> AttemptOutcome<ToolOutcome> {
     let seen = Seen {
         bytes: ended.stdout.bytes(),
         total: Total::Bytes(ended.stdout.total()),
+        called: None,
     };
     let mut outcome = output::admit(seen, secrets);
     if ended.left_open {
@@ -168,7 +190,7 @@ fn done(ended: &Ended, secrets: &Secrets) -> AttemptOutcome<ToolOutcome> {
     AttemptOutcome::Done(outcome)
 }
 
-fn evidence(ended: &Ended, stderr: &str, limit: &Limit) -> Value {
+fn evidence(ended: &Ended, stderr: &str, (limit, limits): (&Limit, &CommandLimits)) -> Value {
     let mut evidence = json!({
         "kind": "command",
         "stdout_bytes": ended.stdout.total(),
@@ -180,6 +202,9 @@ fn evidence(ended: &Ended, stderr: &str, limit: &Limit) -> Value {
     }
     if ended.left_open {
         evidence["left_open"] = json!(true);
+    }
+    if let Exit::Beyond(bound) = &ended.exit {
+        evidence["beyond"] = bound.evidence(limits);
     }
     if let Exit::Status(status) = &ended.exit {
         if let Some(code) = status.code() {
@@ -201,8 +226,7 @@ fn with_stderr(message: String, stderr: &str) -> String {
 }
 
 fn signal_name(signal: i32) -> String {
-    nix::sys::signal::Signal::try_from(signal)
-        .map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
+    Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
 }
 
 const fn ambiguous(error: StepError) -> AttemptOutcome<ToolOutcome> {

@@ -1,11 +1,13 @@
 //! One attempt of an HTTP tool: send exactly the stored request, and say what can be said of its fate.
 //!
-//! No redirect is followed, nothing is retried, no cookie is kept, and each attempt has a connection of its own: on a
-//! kept one that the server has just closed, a call that never arrived could not be told from one that did.
+//! No redirect is followed, nothing is retried, no cookie is kept, no proxy is asked, and each attempt has a connection
+//! of its own: on a kept one that the server has just closed, a call that never arrived could not be told from one that
+//! did. Which addresses a connection may lead to is in [`address`].
 //! The body goes out as stored. `{env:NAME}` is resolved in the URL and the headers, which the agent's author wrote,
 //! and never in the body, which the model wrote: a model cannot name a secret into its own request.
 //! Start at [`call`]; what a status means is in [`reply`].
 
+mod address;
 mod prepare;
 mod reply;
 
@@ -13,9 +15,12 @@ use super::environment::Environment;
 use super::limit::Limit;
 use super::output::{self, READ_BEYOND_BYTES};
 use super::{Attempt, Call};
+pub(super) use address::Names;
+use address::{Guard, Reach, Refused};
+use agent::definition::HttpTool;
 use agent::tool::OUTPUT_BYTES_MAX;
 use agent::{AttemptOutcome, ErrorClass, StepError};
-use prepare::Target;
+use prepare::{Prepared, Target, Unsendable};
 use reply::{Body, End, Head};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -46,13 +51,16 @@ pub(super) struct Request<'a> {
     pub(super) url: &'a str,
     pub(super) headers: &'a BTreeMap<String, String>,
     pub(super) body: Option<&'a str>,
-    pub(super) idempotency_header: &'a str,
+    pub(super) tool: &'a HttpTool,
 }
 
-/// One client for each limit of [`CONNECT_LIMITS`], made when first needed: a worker without HTTP tools needs no
-/// certificates.
+/// One client for each reach and each limit of [`CONNECT_LIMITS`], made when first needed: a worker without HTTP tools
+/// needs no certificates.
 #[derive(Debug)]
-pub(super) struct Clients([OnceLock<reqwest::Client>; CONNECT_LIMITS.len()]);
+pub(super) struct Clients {
+    names: Names,
+    built: [[OnceLock<reqwest::Client>; CONNECT_LIMITS.len()]; Reach::ALL.len()],
+}
 
 /// A client and its connect limit.
 struct Client {
@@ -61,21 +69,29 @@ struct Client {
 }
 
 impl Clients {
-    pub(super) fn new() -> Self {
-        Self([const { OnceLock::new() }; CONNECT_LIMITS.len()])
+    pub(super) fn new(names: Names) -> Self {
+        Self {
+            names,
+            built: [const { [const { OnceLock::new() }; CONNECT_LIMITS.len()] }; Reach::ALL.len()],
+        }
     }
 
-    fn for_timeout(&self, timeout: Duration) -> Result<Client, StepError> {
+    fn client(&self, reach: Reach, timeout: Duration) -> Result<Client, StepError> {
         let index = CONNECT_LIMITS
             .iter()
             .position(|limit| *limit < timeout)
             .unwrap_or(CONNECT_LIMITS.len() - 1);
         let connect_limit = CONNECT_LIMITS[index];
-        if let Some(client) = self.0[index].get() {
+        let place = &self.built[reach as usize][index];
+        if let Some(client) = place.get() {
             let client = client.clone();
             return Ok(Client { client, connect_limit });
         }
-        let built = build(connect_limit).map_err(|error| {
+        let guard = Guard {
+            names: self.names.clone(),
+            reach,
+        };
+        let built = build(connect_limit, guard).map_err(|error| {
             let why = root_cause(&error);
             StepError::new(
                 ErrorClass::Permanent,
@@ -85,12 +101,12 @@ impl Clients {
             .suggest("check that this machine has its certificate authorities installed")
             .fatal()
         })?;
-        let client = self.0[index].get_or_init(|| built).clone();
+        let client = place.get_or_init(|| built).clone();
         Ok(Client { client, connect_limit })
     }
 }
 
-fn build(connect_limit: Duration) -> reqwest::Result<reqwest::Client> {
+fn build(connect_limit: Duration, guard: Guard) -> reqwest::Result<reqwest::Client> {
     // Another part of the process may have installed one already; any will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
@@ -99,6 +115,9 @@ fn build(connect_limit: Duration) -> reqwest::Result<reqwest::Client> {
         .retry(reqwest::retry::never())
         .referer(false)
         .pool_max_idle_per_host(0)
+        // A proxy would be the address that is judged, and would connect to any other.
+        .no_proxy()
+        .dns_resolver(guard)
         .connect_timeout(connect_limit)
         .build()
 }
@@ -110,13 +129,14 @@ pub(super) async fn call(
     call: &Call<'_>,
     request: Request<'_>,
 ) -> Attempt {
-    let client = match clients.for_timeout(call.timeout) {
-        Ok(client) => client,
-        Err(error) => return Attempt::not_sent(error),
-    };
-    let (request, target) = match prepare::prepare(&client.client, environment, call, request) {
+    let Prepared {
+        client,
+        request,
+        target,
+    } = match prepare::prepare(clients, environment, call, request) {
         Ok(prepared) => prepared,
-        Err(error) => return Attempt::not_sent(error),
+        Err(Unsendable::Invalid(error)) => return Attempt::not_sent(error),
+        Err(Unsendable::Refused(refused, host)) => return address_refused(refused, &host),
     };
     let mut limit = Limit::of(call);
     match limit.within(client.client.execute(request)).await {
@@ -127,6 +147,7 @@ pub(super) async fn call(
             },
             evidence: evidence(&target, &limit),
         },
+        Some(Err(error)) if let Some(refused) = Refused::behind(&error) => address_refused(refused, &target.host),
         Some(Err(error)) => Attempt {
             outcome: send_failed(&error, client.connect_limit, &target),
             evidence: evidence(&target, &limit),
@@ -141,6 +162,13 @@ pub(super) async fn call(
                 evidence,
             }
         }
+    }
+}
+
+fn address_refused(refused: Refused, host: &str) -> Attempt {
+    Attempt {
+        outcome: AttemptOutcome::NotSent(refused.error(host)),
+        evidence: json!({ "kind": "http", "host": host, "address": refused.address.to_string() }),
     }
 }
 

@@ -13,11 +13,17 @@ pub(super) const READ_BEYOND_BYTES: usize = 8 * 1024;
 /// Room for the closing note within [`OUTPUT_BYTES_MAX`].
 const NOTE_BYTES_MAX: usize = 128;
 
+/// An output of which so many bytes, and at least every tenth, are none of a text is shown to nobody: it would be a
+/// thicket of replacement characters.
+const BROKEN_BYTES_MAX: usize = 16;
+
 /// What was read of an output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) total: Total,
+    /// What its source calls it, if it says.
+    pub(super) called: Option<&'a str>,
 }
 
 /// How much there was.
@@ -35,6 +41,7 @@ impl<'a> Seen<'a> {
         Self {
             bytes,
             total: Total::Bytes(bytes.len() as u64),
+            called: None,
         }
     }
 
@@ -48,6 +55,9 @@ impl<'a> Seen<'a> {
 
 /// Makes an output of what was read. What had to be changed is said in its notes, a cut also at the end of its text.
 pub(super) fn admit(seen: Seen<'_>, secrets: &Secrets) -> ToolOutcome {
+    if is_binary(seen.bytes) {
+        return not_shown(seen);
+    }
     let mut notes = Vec::new();
     let bytes = if seen.is_whole() {
         seen.bytes
@@ -80,6 +90,31 @@ pub(super) fn admit(seen: Seen<'_>, secrets: &Secrets) -> ToolOutcome {
         is_error: false,
         notes,
     }
+}
+
+/// In the place of an output that is no text.
+fn not_shown(seen: Seen<'_>) -> ToolOutcome {
+    let total = match seen.total {
+        Total::Bytes(total) => format!("{total} bytes"),
+        Total::MoreThan(bytes) => format!("more than {bytes} bytes"),
+    };
+    let called = seen.called.map_or_else(String::new, |called| format!(" ({called})"));
+    let note = format!("not shown: {total} that are not text{called}");
+    ToolOutcome {
+        content: format!("[{note}]"),
+        is_error: false,
+        notes: vec![note],
+    }
+}
+
+fn is_binary(bytes: &[u8]) -> bool {
+    let shown = &bytes[..bytes.len().min(OUTPUT_BYTES_MAX)];
+    let broken = |chunk: std::str::Utf8Chunk<'_>| {
+        let nul = chunk.valid().bytes().filter(|byte| *byte == 0).count();
+        nul + chunk.invalid().len()
+    };
+    let broken: usize = shown.utf8_chunks().map(broken).sum();
+    broken > BROKEN_BYTES_MAX && broken * 10 >= shown.len()
 }
 
 /// Text that can be stored: bytes that are not UTF-8 and NUL become U+FFFD.

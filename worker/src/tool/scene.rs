@@ -1,7 +1,8 @@
 //! What the tests of tools share: calls of tools, and a server that speaks canned bytes.
 
+use super::http::{Clients, Names};
 use super::{Attempt, Call, CallContext, Environment, Functions, ToolBox};
-use agent::definition::{CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
+use agent::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
 use agent::effect::Effect;
 use agent::tool::ToolRequest;
 use agent::{AttemptOutcome, StepError, ToolOutcome};
@@ -60,7 +61,7 @@ impl Scene {
         }
     }
 
-    /// A POST of `{"n":1}`.
+    /// A POST of `{"n":1}` by a tool that may reach 127.0.0.1.
     pub(super) fn http(url: impl Into<String>) -> Self {
         let url = url.into();
         let action = ToolAction::Http(HttpTool {
@@ -68,6 +69,7 @@ impl Scene {
             url: url.clone(),
             headers: BTreeMap::new(),
             idempotency_header: "Idempotency-Key".into(),
+            allow_hosts: vec!["127.0.0.1".into()],
         });
         let request = ToolRequest::Http {
             method: "POST".into(),
@@ -91,6 +93,7 @@ impl Scene {
             working_dir: None,
             not_applied_exit_codes: vec![3],
             transient_exit_codes: vec![75],
+            limits: CommandLimits::default(),
         });
         let stdin = r#"{"n":1}"#.into();
         Self::new(action, ToolRequest::Command { argv, stdin })
@@ -144,6 +147,26 @@ impl Scene {
     pub(super) fn in_folder(mut self, folder: &str) -> Self {
         if let ToolAction::Command(command) = &mut self.tool.action {
             command.working_dir = Some(folder.into());
+        }
+        self
+    }
+
+    pub(super) fn reaching(mut self, hosts: &[&str]) -> Self {
+        if let ToolAction::Http(http) = &mut self.tool.action {
+            http.allow_hosts = hosts.iter().map(ToString::to_string).collect();
+        }
+        self
+    }
+
+    /// Asks these for the addresses of names.
+    pub(super) fn asking(mut self, names: Names) -> Self {
+        self.tool_box.http = Clients::new(names);
+        self
+    }
+
+    pub(super) fn limited(mut self, limits: CommandLimits) -> Self {
+        if let ToolAction::Command(command) = &mut self.tool.action {
+            command.limits = limits;
         }
         self
     }

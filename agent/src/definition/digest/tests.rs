@@ -1,6 +1,7 @@
 use super::{canonical_text, digest_text};
 use crate::definition::{
-    Agent, CommandTool, FunctionTool, HttpTool, Limits, Model, OnError, OnRefusal, RetryPolicy, Tool, ToolAction,
+    Agent, CommandLimits, CommandTool, FunctionTool, HttpTool, Limits, Model, OnError, OnRefusal, RetryPolicy, Tool,
+    ToolAction,
 };
 use crate::effect::Effect;
 use proptest::collection::{btree_map, vec};
@@ -38,13 +39,15 @@ fn action() -> impl Strategy<Value = ToolAction> {
         any::<String>(),
         btree_map(any::<String>(), any::<String>(), 0..3),
         any::<String>(),
+        vec(any::<String>(), 0..3),
     )
-        .prop_map(|(method, url, headers, idempotency_header)| {
+        .prop_map(|(method, url, headers, idempotency_header, allow_hosts)| {
             ToolAction::Http(HttpTool {
                 method,
                 url,
                 headers,
                 idempotency_header,
+                allow_hosts,
             })
         });
     let lists = (
@@ -53,7 +56,16 @@ fn action() -> impl Strategy<Value = ToolAction> {
         vec(any::<i32>(), 0..3),
         vec(any::<i32>(), 0..3),
     );
-    let command = (lists, option::of(any::<String>())).prop_map(|(lists, working_dir)| {
+    let limits = any::<[u32; 5]>().prop_map(|[memory_mib, output_mib, scratch_mib, processes_max, open_files_max]| {
+        CommandLimits {
+            memory_mib,
+            output_mib,
+            scratch_mib,
+            processes_max,
+            open_files_max,
+        }
+    });
+    let command = (lists, option::of(any::<String>()), limits).prop_map(|(lists, working_dir, limits)| {
         let (argv, env, not_applied_exit_codes, transient_exit_codes) = lists;
         ToolAction::Command(CommandTool {
             argv,
@@ -61,6 +73,7 @@ fn action() -> impl Strategy<Value = ToolAction> {
             working_dir,
             not_applied_exit_codes,
             transient_exit_codes,
+            limits,
         })
     });
     let function = any::<String>().prop_map(|function| ToolAction::Function(FunctionTool { function }));

@@ -2,8 +2,12 @@
 
 use super::form::{Form, integer};
 use super::report::{Path, Report, quote, shown};
-use crate::definition::limits::{ARGUMENTS_MAX, EXIT_CODE, EXIT_CODES_MAX, HEADERS_MAX, NAME_CHARS_MAX};
-use crate::definition::{CommandTool, FunctionTool, HttpTool, ToolAction};
+use crate::definition::limits::{
+    ALLOWED_HOSTS_MAX, ARGUMENTS_MAX, EXIT_CODE, EXIT_CODES_MAX, HEADERS_MAX, MEMORY_MIB, NAME_CHARS_MAX,
+    OPEN_FILES_MAX, OUTPUT_MIB, PROCESSES_MAX, SCRATCH_MIB,
+};
+use crate::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, ToolAction};
+use crate::tool::address::AllowedHost;
 use crate::tool::template::{self, Part, is_environment_name};
 use crate::tool::url::UrlTemplate;
 use serde_json::Value;
@@ -54,13 +58,14 @@ impl Kind {
     /// The keys that only this kind has.
     pub(super) const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Http => &["method", "url", "headers", "idempotency_header"],
+            Self::Http => &["method", "url", "headers", "idempotency_header", "allow_hosts"],
             Self::Command => &[
                 "argv",
                 "env",
                 "working_dir",
                 "not_applied_exit_codes",
                 "transient_exit_codes",
+                "limits",
             ],
             Self::Function => &["function"],
         }
@@ -117,7 +122,26 @@ fn read_http(report: &mut Report<'_>, form: &Form<'_>, schema: Option<&Value>) -
         url: url?,
         headers,
         idempotency_header,
+        allow_hosts: read_allowed_hosts(report, form),
     })
+}
+
+/// As they are stored: in order, each once.
+fn read_allowed_hosts(report: &mut Report<'_>, form: &Form<'_>) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for (path, text) in form.texts(report, "allow_hosts", ALLOWED_HOSTS_MAX).unwrap_or_default() {
+        match AllowedHost::parse(&text) {
+            Some(host) => hosts.push(host.to_string()),
+            None => report.mistake(
+                &path,
+                quote(&text),
+                "one host by its name or address, such as \"payments.internal\" or \"127.0.0.1:8080\"",
+            ),
+        }
+    }
+    hosts.sort();
+    hosts.dedup();
+    hosts
 }
 
 fn check_url(report: &mut Report<'_>, path: &Path, url: &str, schema: Option<&Value>) {
@@ -239,7 +263,30 @@ fn read_command(report: &mut Report<'_>, form: &Form<'_>, schema: Option<&Value>
         working_dir: form.text(report, "working_dir"),
         not_applied_exit_codes: read_exit_codes(report, form, "not_applied_exit_codes").unwrap_or_default(),
         transient_exit_codes: read_exit_codes(report, form, "transient_exit_codes").unwrap_or_else(|| vec![75]),
+        limits: read_limits(report, form),
     })
+}
+
+/// The table `limits`, each key with its own default.
+fn read_limits(report: &mut Report<'_>, form: &Form<'_>) -> CommandLimits {
+    let form = form.section(report, "limits");
+    let known = [
+        "memory_mib",
+        "output_mib",
+        "scratch_mib",
+        "processes_max",
+        "open_files_max",
+    ];
+    form.only(report, &known);
+    let default = CommandLimits::default();
+    let mut number = |key, bounds, default| form.small_number(report, key, bounds).unwrap_or(default);
+    CommandLimits {
+        memory_mib: number("memory_mib", MEMORY_MIB, default.memory_mib),
+        output_mib: number("output_mib", OUTPUT_MIB, default.output_mib),
+        scratch_mib: number("scratch_mib", SCRATCH_MIB, default.scratch_mib),
+        processes_max: number("processes_max", PROCESSES_MAX, default.processes_max),
+        open_files_max: number("open_files_max", OPEN_FILES_MAX, default.open_files_max),
+    }
 }
 
 fn check_argument(report: &mut Report<'_>, path: &Path, argument: &str, place: (bool, Option<&Value>)) {

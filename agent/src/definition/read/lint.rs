@@ -6,6 +6,8 @@ use super::subschema::each_subschema;
 use crate::definition::ToolAction;
 use crate::definition::limits::{DESCRIPTION_CHARS_SHORT, DESCRIPTION_CHARS_WARN};
 use crate::effect::Effect;
+use crate::tool::address::AllowedHost;
+use crate::tool::url::UrlTemplate;
 use serde_json::Value;
 
 /// Words of which a description that says when to use its tool has one.
@@ -82,6 +84,23 @@ pub(super) fn schema(report: &mut Report<'_>, path: &Path, schema: &Value) {
             }
         }
     });
+}
+
+/// A URL that leads where no tool may go by itself: each call would be refused.
+pub(super) fn host(report: &mut Report<'_>, form: &Form<'_>, action: &ToolAction) {
+    let ToolAction::Http(http) = action else { return };
+    let Some((host, port)) = UrlTemplate::parse(&http.url).ok().and_then(|url| url.host()) else {
+        return;
+    };
+    let is_allowed = http
+        .allow_hosts
+        .iter()
+        .filter_map(|text| AllowedHost::parse(text))
+        .any(|allowed| allowed.admits(&host, port));
+    if host.is_inside() && !is_allowed {
+        let expected = "the host in allow_hosts if it is meant: tools reach the public internet only";
+        report.warning(&form.at("url"), "a host that is not on the public internet", expected);
+    }
 }
 
 /// An effect that is stricter or laxer than the method suggests.

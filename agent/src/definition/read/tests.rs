@@ -1,6 +1,6 @@
 use super::{Mistake, Readout, read};
 use crate::definition::{
-    Agent, CommandTool, FunctionTool, HttpTool, Model, OnError, OnRefusal, ToolAction, digest_text,
+    Agent, CommandLimits, CommandTool, FunctionTool, HttpTool, Model, OnError, OnRefusal, ToolAction, digest_text,
 };
 use crate::effect::Effect;
 use proptest::prelude::*;

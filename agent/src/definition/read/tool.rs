@@ -121,6 +121,7 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
     let probe = probe::read_probe(report, form);
     let action = read_action(report, form, kind?, (&name, input.as_ref()))?;
     lint::effect(report, form, effect, &action);
+    lint::host(report, form, &action);
     let effect = effect.unwrap_or(Effect::AtMostOnce);
     Some(Tool {
         name,

@@ -1,5 +1,5 @@
 use super::{ARGUMENT_BYTES_MAX, REQUEST_BYTES_MAX, environment_names, render, resolve};
-use crate::definition::{CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
+use crate::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
 use crate::effect::Effect;
 use crate::error::{ErrorClass, StepError};
 use crate::tool::ToolRequest;
@@ -34,6 +34,7 @@ fn http(method: &str, url: &str) -> Tool {
         url: url.to_owned(),
         headers: BTreeMap::from([("authorization".to_owned(), "Bearer {env:TOKEN}".to_owned())]),
         idempotency_header: "Idempotency-Key".to_owned(),
+        allow_hosts: Vec::new(),
     }))
 }
 
@@ -44,6 +45,7 @@ fn command(argv: &[&str]) -> Tool {
         working_dir: None,
         not_applied_exit_codes: vec![],
         transient_exit_codes: vec![75],
+        limits: CommandLimits::default(),
     }))
 }
 

@@ -160,7 +160,9 @@ impl Memory {
             parent: holder.id,
             on_parent_end: child.on_parent_end,
         };
-        self.start_below(&start, Some(kin), new).map(|started| started.run.0)
+        let started = self.start_below(&start, Some(kin), new)?;
+        self.run_mut(claim.run.0).ends_children |= started.created && child.on_parent_end == OnParentEnd::Cancel;
+        Ok(started.run.0)
     }
 
     fn request(&mut self, id: Uuid, kind: &str, (actor, reason): (&str, Option<&str>)) {
@@ -196,7 +198,7 @@ impl Memory {
             run.cancel_requested_at = Some(at);
             run.cancel_requested_by = Some(actor.to_owned());
             run.cancel_reason = reason.map(str::to_owned);
-            run.spares_children = !children;
+            run.ends_children &= children;
         }
         if !is_held {
             self.end_cancelled(id);
@@ -247,11 +249,12 @@ impl Memory {
     }
 
     pub(in crate::model) fn cancel_children(&mut self, parent: Uuid, why: (&str, Option<&str>)) {
-        if self.run(parent).spares_children {
+        if !std::mem::take(&mut self.run_mut(parent).ends_children) {
             return;
         }
         let is_bound = |run: &&RunRow| {
-            run.parent_id == Some(parent) && run.on_parent_end.as_deref() == Some("cancel") && !has_ended(&run.state)
+            let is_bound = run.parent_id == Some(parent) && run.on_parent_end.as_deref() == Some("cancel");
+            is_bound && !has_ended(&run.state) && run.cancel_requested_at.is_none()
         };
         let mut bound: Vec<Uuid> = self.tables.run.iter().filter(is_bound).map(|run| run.id).collect();
         bound.sort_unstable();
@@ -259,6 +262,28 @@ impl Memory {
             let cancelled = self.cancel(child, true, why);
             cancelled.expect("a child that has not ended can be cancelled");
         }
+    }
+
+    /// Runs that are over, or are to be, and may have left children.
+    pub(in crate::model) fn sweepable(&self) -> Vec<Uuid> {
+        let runs = self.tables.run.iter().filter(|run| run.ends_children);
+        runs.filter(|run| run.ended_at.is_some() || run.cancel_requested_at.is_some())
+            .map(|run| run.id)
+            .collect()
+    }
+
+    /// How many were cancelled.
+    pub(in crate::model) fn sweep(&mut self) -> usize {
+        let requests = self.tables.request.len();
+        for above in self.sweepable() {
+            let run = self.run(above).clone();
+            let (by, why) = match &run.cancel_requested_by {
+                Some(by) => (by.clone(), run.cancel_reason.clone()),
+                None => (format!("run {above}"), Some(format!("its parent is {}", run.state))),
+            };
+            self.cancel_children(above, (&by, why.as_deref()));
+        }
+        self.tables.request.len() - requests
     }
 
     pub(in crate::model) fn pause(&mut self, id: Uuid, reason: &str) -> Result<(), Refusal> {

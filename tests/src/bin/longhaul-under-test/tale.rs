@@ -38,6 +38,11 @@ enum Deed {
     Child {
         deeds: Vec<Self>,
     },
+    /// A child, unless it takes longer than this.
+    Hurry {
+        millis: u64,
+        deeds: Vec<Self>,
+    },
     /// Children, of which the first to end counts.
     Race {
         of: Vec<Vec<Self>>,
@@ -96,6 +101,18 @@ async fn done(ctx: &Context, ledger: &str, deed: &Deed) -> Result<Value, Workflo
             Ok(told) => told,
             Err(failed) => json!(failed.code()),
         },
+        Deed::Hurry { millis, deeds } => {
+            let started = ctx.start_child(child(deeds)).await?;
+            let nap = ctx.sleep(Duration::from_millis(*millis));
+            tokio::select! {
+                biased;
+                told = ctx.join::<Value>(&started) => told.unwrap_or_else(|failed| json!(failed.code())),
+                slept = nap => {
+                    slept?;
+                    json!("too late")
+                }
+            }
+        }
         Deed::Race { of } => {
             let mut joins = Vec::new();
             for deeds in of {

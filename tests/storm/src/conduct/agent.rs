@@ -41,7 +41,7 @@ pub(super) fn toml(note: &Path) -> String {
 
 fn tool(call: Call, note: &Path) -> String {
     let how = match call.front {
-        Front::Http => "method = \"POST\"\nurl = \"{env:LEDGER_URL}/http\"".to_owned(),
+        Front::Http => "method = \"POST\"\nurl = \"{env:LEDGER_URL}/http\"\nallow_hosts = [\"127.0.0.1\"]".to_owned(),
         // A string of Rust's, escaped, is one of TOML's for all that paths hold.
         Front::Command => format!(
             "argv = [{:?}, \"note\"]\nenv = [\"LEDGER_URL\"]\nnot_applied_exit_codes = [10]",

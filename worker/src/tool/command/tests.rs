@@ -1,3 +1,5 @@
+mod bounds;
+
 use crate::tool::scene::{AMPLE, BRIEF, KEY, Scene};
 use agent::ErrorClass;
 use agent::tool::OUTPUT_BYTES_MAX;
@@ -67,17 +69,26 @@ async fn the_program_sees_only_what_it_is_allowed_to_see() {
             .iter()
             .any(|name| line.starts_with(name))
     };
-    let mut lines: Vec<&str> = output.content.lines().filter(own).collect();
+    let scratch = output
+        .content
+        .lines()
+        .find_map(|line| line.strip_prefix("LONGHAUL_SCRATCH="))
+        .unwrap();
+    let text = output.content.replace(scratch, "SCRATCH");
+    let mut lines: Vec<&str> = text.lines().filter(own).collect();
     lines.sort_unstable();
     let key = format!("LONGHAUL_IDEMPOTENCY_KEY={KEY}");
     let expected = [
         "ALLOWED=yes",
+        "HOME=SCRATCH",
         "LONGHAUL_ATTEMPT=2",
         &key,
         "LONGHAUL_RUN=run-1",
+        "LONGHAUL_SCRATCH=SCRATCH",
         "LONGHAUL_STEP=7",
         "LONGHAUL_WORKER=worker-a",
         "PATH=/usr/bin:/bin",
+        "TMPDIR=SCRATCH",
     ];
     assert_eq!(lines, expected);
 }
@@ -306,9 +317,13 @@ impl Witness {
     }
 
     fn grandchild_in(&self, redirections: &str) -> String {
+        self.grandchild_of(&format!("sleep 1000 {redirections}"))
+    }
+
+    fn grandchild_of(&self, command: &str) -> String {
         let path = self.path.display();
         // The opening of the pipe is the outer shell's, so that it has happened when the next command runs.
-        format!("exec 9>{path}; (exec sleep 1000 {redirections}) & echo $! >&9; exec 9>&-;")
+        format!("exec 9>{path}; (exec {command}) & echo $! >&9; exec 9>&-;")
     }
 
     async fn meets_the_grandchild(&mut self) {

@@ -1,6 +1,7 @@
 //! From the stored request to the one that is sent: references resolved, the engine's headers added.
 
-use super::Request;
+use super::address::{Reach, Refused};
+use super::{Client, Clients, Request};
 use crate::tool::Call;
 use crate::tool::environment::Environment;
 use crate::tool::secrets::Secrets;
@@ -17,13 +18,33 @@ pub(super) struct Target {
     pub(super) secrets: Secrets,
 }
 
+/// A request that can be sent, and the client that reaches as far as it may.
+pub(super) struct Prepared {
+    pub(super) client: Client,
+    pub(super) request: reqwest::Request,
+    pub(super) target: Target,
+}
+
+/// Why a request is not sent.
+pub(super) enum Unsendable {
+    Invalid(StepError),
+    /// It leads where its tool may not go; host and port, for people.
+    Refused(Refused, String),
+}
+
+impl From<StepError> for Unsendable {
+    fn from(error: StepError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
 /// Makes the request. Nothing has left the process when this fails.
 pub(super) fn prepare(
-    client: &reqwest::Client,
+    clients: &Clients,
     environment: &Environment,
     call: &Call<'_>,
     stored: Request<'_>,
-) -> Result<(reqwest::Request, Target), StepError> {
+) -> Result<Prepared, Unsendable> {
     let secrets = RefCell::new(Secrets::default());
     let lookup = |name: &str| {
         let value = environment.get(name)?;
@@ -44,7 +65,7 @@ pub(super) fn prepare(
     }
     // Last, so that no header of the definition can take their place.
     for (name, value) in [
-        (stored.idempotency_header, call.key),
+        (stored.tool.idempotency_header.as_str(), call.key),
         ("longhaul-run", &call.context.run),
         ("longhaul-step", &call.context.step.to_string()),
         ("longhaul-attempt", &call.attempt.to_string()),
@@ -54,14 +75,20 @@ pub(super) fn prepare(
     }
 
     let host = host_of(&url).ok_or_else(|| invalid("its URL names no host"))?;
-    let mut builder = client.request(method, url).headers(headers);
+    let host = secrets.borrow().hide(host);
+    let reach = Reach::of(&url, stored.tool).map_err(|refused| Unsendable::Refused(refused, host.clone()))?;
+    let client = clients.client(reach, call.timeout)?;
+    let mut builder = client.client.request(method, url).headers(headers);
     if let Some(body) = stored.body {
         builder = builder.body(body.to_owned());
     }
     let request = builder.build().map_err(|error| invalid(&super::root_cause(&error)))?;
     let secrets = secrets.into_inner();
-    let host = secrets.hide(host);
-    Ok((request, Target { host, secrets }))
+    Ok(Prepared {
+        client,
+        request,
+        target: Target { host, secrets },
+    })
 }
 
 fn host_of(url: &Url) -> Option<String> {

@@ -9,7 +9,8 @@ use crate::tool::secrets::Secrets;
 use agent::{AttemptOutcome, ErrorClass, StepError, ToolOutcome};
 use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) struct Head {
     location: Option<String>,
     retry_after: Option<Duration>,
     request_id: Option<String>,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
     content_length: Option<u64>,
 }
 
@@ -72,9 +75,39 @@ impl Head {
             location: header(headers, LOCATION.as_str()),
             retry_after: retry_after(headers, now),
             request_id: REQUEST_ID_HEADERS.into_iter().find_map(|name| header(headers, name)),
+            content_type: header(headers, CONTENT_TYPE.as_str()),
+            content_encoding: header(headers, CONTENT_ENCODING.as_str()),
             content_length: response.content_length(),
         }
     }
+}
+
+impl Head {
+    /// What the target calls its body, and how that is packed: nothing is unpacked, so nothing can burst.
+    fn called(&self, secrets: &Secrets) -> Option<String> {
+        let packed = self
+            .content_encoding
+            .iter()
+            .map(|encoding| format!("packed as {}", quoted(encoding, secrets)));
+        let parts: Vec<String> = self
+            .content_type
+            .iter()
+            .map(|kind| quoted(kind, secrets))
+            .chain(packed)
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    fn is_called_json(&self) -> bool {
+        let kind = self.content_type.as_deref().unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        self.content_encoding.is_none() && (kind == "application/json" || kind.ends_with("+json"))
+    }
+}
+
+/// A header's value, for people.
+fn quoted(value: &str, secrets: &Secrets) -> String {
+    output::head(&secrets.hide(value.to_owned()), HEADER_BYTES_MAX).to_owned()
 }
 
 /// What the attempt's outcome is.
@@ -82,16 +115,7 @@ pub(super) fn outcome(head: Head, body: Body, limit: &Limit, secrets: &Secrets) 
     let retry_after = head.retry_after;
     match fate(head.status.as_u16()) {
         Fate::Done => match body.end {
-            End::Complete => AttemptOutcome::Done(output::admit(Seen::whole(&body.bytes), secrets)),
-            End::Capped => {
-                let read = body.bytes.len() as u64;
-                let total = head.content_length.map_or(Total::MoreThan(read), Total::Bytes);
-                let seen = Seen {
-                    bytes: &body.bytes,
-                    total,
-                };
-                AttemptOutcome::Done(output::admit(seen, secrets))
-            }
+            End::Complete | End::Capped => AttemptOutcome::Done(done(&head, &body, secrets)),
             End::Broken(why) => AttemptOutcome::Ambiguous {
                 error: reply_cut(head.status, &body.bytes, &secrets.hide(why)),
                 retry_after,
@@ -112,6 +136,32 @@ pub(super) fn outcome(head: Head, body: Body, limit: &Limit, secrets: &Secrets) 
     }
 }
 
+fn done(head: &Head, body: &Body, secrets: &Secrets) -> ToolOutcome {
+    let read = body.bytes.len() as u64;
+    let is_whole = body.end == End::Complete;
+    let called = head.called(secrets);
+    let seen = Seen {
+        bytes: &body.bytes,
+        total: match head.content_length {
+            _ if is_whole => Total::Bytes(read),
+            Some(told) => Total::Bytes(told),
+            None => Total::MoreThan(read),
+        },
+        called: called.as_deref(),
+    };
+    let mut outcome = output::admit(seen, secrets);
+    if is_whole && head.is_called_json() && !is_json(&body.bytes) {
+        outcome
+            .notes
+            .push("the target calls it JSON, which it is not: shown as it came".to_owned());
+    }
+    outcome
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+}
+
 /// Adds to the evidence what a reply told.
 pub(super) fn add_evidence(evidence: &mut Value, head: &Head, body: &Body, secrets: &Secrets) {
     evidence["status"] = json!(head.status.as_u16());
@@ -123,7 +173,10 @@ pub(super) fn add_evidence(evidence: &mut Value, head: &Head, body: &Body, secre
         End::TimedOut => "timed_out",
     });
     if let Some(id) = &head.request_id {
-        evidence["request_id"] = json!(secrets.hide(id.clone()));
+        evidence["request_id"] = json!(quoted(id, secrets));
+    }
+    if let Some(called) = head.called(secrets) {
+        evidence["content_type"] = json!(called);
     }
 }
 

@@ -1,3 +1,5 @@
+mod misbehaving;
+
 use crate::tool::scene::{AMPLE, BRIEF, Scene, Server, Then, read_request};
 use agent::ErrorClass;
 use agent::tool::OUTPUT_BYTES_MAX;

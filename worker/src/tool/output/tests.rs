@@ -44,6 +44,37 @@ fn a_long_output_is_cut_between_characters_within_the_bound_and_says_so() {
 }
 
 #[test]
+fn an_output_that_is_no_text_is_not_shown_but_told_of() {
+    let picture: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+    for bytes in [&picture[..], &[0; 17], &[0xff; OUTPUT_BYTES_MAX + 1]] {
+        let seen = Seen {
+            called: Some("image/png"),
+            ..Seen::whole(bytes)
+        };
+
+        let outcome = admit(seen, &Secrets::default());
+
+        let told = format!("not shown: {} bytes that are not text (image/png)", bytes.len());
+        assert_eq!(outcome.content, format!("[{told}]"));
+        assert_eq!(outcome.notes, [told]);
+    }
+}
+
+#[test]
+fn a_few_broken_bytes_do_not_make_a_text_unreadable() {
+    for text in [
+        &b"caf\xe9 \xff\xff\xff"[..],
+        &[b"0123456789\xff".as_slice(); 40].concat(),
+    ] {
+        assert!(
+            !admit(Seen::whole(text), &Secrets::default())
+                .content
+                .starts_with("[not shown")
+        );
+    }
+}
+
+#[test]
 fn an_output_of_exactly_the_bound_is_not_cut() {
     let exact = "x".repeat(OUTPUT_BYTES_MAX);
 
@@ -52,7 +83,12 @@ fn an_output_of_exactly_the_bound_is_not_cut() {
 
 #[test]
 fn replacing_bytes_does_not_grow_the_output_past_the_bound() {
-    let broken = vec![0xff; OUTPUT_BYTES_MAX];
+    let broken: Vec<u8> = b"eleven char\xff"
+        .iter()
+        .copied()
+        .cycle()
+        .take(OUTPUT_BYTES_MAX)
+        .collect();
 
     assert!(admit(Seen::whole(&broken), &Secrets::default()).content.len() <= OUTPUT_BYTES_MAX);
 }
@@ -62,6 +98,7 @@ fn a_character_broken_by_the_end_of_reading_is_not_called_invalid() {
     let seen = Seen {
         bytes: &"aé".as_bytes()[..2],
         total: Total::MoreThan(2),
+        called: None,
     };
 
     let outcome = admit(seen, &Secrets::default());

@@ -97,6 +97,43 @@ fn a_command_has_its_own_defaults_and_lists_in_order() {
 }
 
 #[test]
+fn what_a_command_may_use_has_defaults_and_bounds() {
+    let limits = |lines: &str| {
+        let agent = applied(&command(&format!("argv = [\"cat\"]\n{lines}"))).agent;
+        match &agent.tools[0].action {
+            ToolAction::Command(command) => command.limits,
+            other @ (ToolAction::Http(_) | ToolAction::Function(_)) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(limits(""), CommandLimits::default());
+    let some = limits("limits = { memory_mib = 8, open_files_max = 16 }");
+    assert_eq!((some.memory_mib, some.open_files_max, some.output_mib), (8, 16, 64));
+
+    for (key, value) in [
+        ("memory_mib", "7"),
+        ("output_mib", "0"),
+        ("output_mib", "1025"),
+        ("scratch_mib", "0"),
+        ("processes_max", "0"),
+        ("open_files_max", "15"),
+        ("memory_mb", "64"),
+    ] {
+        let text = mistake(&command(&format!("argv = [\"cat\"]\nlimits = {{ {key} = {value} }}")));
+        assert!(text.contains(&format!("tool[0].limits.{key}: found")), "{text}");
+    }
+    assert!(mistake(&http("limits = { memory_mib = 64 }")).contains("a key of command tools"));
+}
+
+#[test]
+fn a_command_that_was_stored_without_limits_has_the_default_ones() {
+    let agent = applied(&command("argv = [\"cat\"]")).agent;
+    let mut stored = serde_json::to_value(&agent).unwrap();
+    stored["tools"][0].as_object_mut().unwrap().remove("limits").unwrap();
+
+    assert_eq!(serde_json::from_value::<Agent>(stored).unwrap(), agent);
+}
+
+#[test]
 fn a_function_is_called_like_its_tool_and_needs_no_schema() {
     let text = format!("{SHORTEST}[[tool]]\nname = \"convert\"\nkind = \"function\"\n");
 
@@ -263,6 +300,55 @@ fn a_header_that_carries_the_key_may_be_called_otherwise() {
 
     assert!(mistake(&text).contains("the header of the idempotency key"));
     assert!(mistake(&http("idempotency_header = \"Host\"")).contains("the name of a header for the key"));
+}
+
+#[test]
+fn allowed_hosts_are_names_or_addresses_and_nothing_else() {
+    let text = http("allow_hosts = [\"Payments.Internal:8080\", \"127.0.0.1\", \"127.0.0.1\"]");
+    assert!(matches!(&applied(&text).agent.tools[0].action, ToolAction::Http(http)
+            if http.allow_hosts == ["127.0.0.1", "payments.internal:8080"]));
+    for entry in [
+        "http://payments.internal",
+        "*.internal",
+        "10.0.0.0/8",
+        "127.1",
+        "",
+        "{env:HOST}",
+    ] {
+        let text = mistake(&http(&format!("allow_hosts = [\"shop.test\", \"{entry}\"]")));
+        assert!(text.contains("tool[0].allow_hosts[1]: found"), "{entry}: {text}");
+    }
+    assert!(mistake(&http("allow_hosts = \"shop.test\"")).contains("expected a list in [ ]"));
+    assert!(mistake(&command("argv = [\"cat\"]\nallow_hosts = [\"a\"]")).contains("a key of http tools"));
+}
+
+#[test]
+fn a_url_that_leads_inside_is_warned_of_unless_its_host_is_allowed() {
+    for url in [
+        "http://localhost/x",
+        "http://LOCALHOST.:80/x",
+        "http://127.0.0.1/x",
+        "http://[::1]/x",
+        "https://10.0.0.7:8443/{order_id}",
+    ] {
+        let all = warnings(&http(&format!("url = \"{url}\"")));
+        assert!(
+            all[0].contains("tool[0].url: found a host that is not on the public internet"),
+            "{all:?}"
+        );
+    }
+    for (url, host) in [
+        ("http://127.0.0.1/x", "127.0.0.1:80"),
+        ("https://[::1]/x", "[::1]:443"),
+        ("http://localhost:8080", "localhost"),
+    ] {
+        let text = http(&format!("url = \"{url}\"\nallow_hosts = [\"{host}\"]"));
+        assert!(warnings(&text).is_empty(), "{url}");
+    }
+    assert!(
+        warnings(&http("url = \"{env:BASE}/x\"")).is_empty(),
+        "nobody knows where that is"
+    );
 }
 
 #[test]

@@ -1,1 +1,0 @@
-select longhaul.cancel_children(parent => $1, reason => $2, actor => $3)::text
