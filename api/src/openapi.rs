@@ -39,6 +39,7 @@ pub(crate) fn bare() -> OpenApi {
         .info(info)
         .tags(Some([
             tag("runs", "Durable executions of an agent or a workflow"),
+            tag("approvals", "What people are asked, and what they decide"),
             tag("agents", "Definitions of what an agent may do and spend"),
             tag("health", "For whoever watches the process"),
         ]))

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use engine::RunId;
 use std::fmt::Display;
 use std::str::FromStr;
+use uuid::Uuid;
 
 /// A run's id in the path.
 pub(crate) struct RunPath(pub(crate) RunId);
@@ -21,15 +22,35 @@ impl FromRequestParts<App> for RunPath {
             Problem::bad_request("bad_id", "a run's id looks like 01a1f762-b174-7000-a4f5-d095ea2e20bd")
                 .hint("GET /v1/runs lists the runs with their ids")
         };
-        let Path(id) = Path::<String>::from_request_parts(parts, app)
-            .await
-            .map_err(|_| bad())?;
-        // The other spellings that the parser takes are nobody's habit.
-        if id.len() != 36 {
-            return Err(bad());
-        }
-        id.parse().map(Self).map_err(|_| bad())
+        id(parts, app).await.map(Self).ok_or_else(bad)
     }
+}
+
+/// An approval's id in the path.
+pub(crate) struct ApprovalPath(pub(crate) Uuid);
+
+impl FromRequestParts<App> for ApprovalPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let bad = || {
+            Problem::bad_request(
+                "bad_id",
+                "an approval's id looks like 0f7a3c2e-6d9b-4c1f-8a5e-7d6c3b2a1908",
+            )
+            .hint("GET /v1/approvals lists the approvals with their ids")
+        };
+        id(parts, app).await.map(Self).ok_or_else(bad)
+    }
+}
+
+async fn id<T: FromStr>(parts: &mut Parts, app: &App) -> Option<T> {
+    let Path(id) = Path::<String>::from_request_parts(parts, app).await.ok()?;
+    // The other spellings that the parser takes are nobody's habit.
+    if id.len() != 36 {
+        return None;
+    }
+    id.parse().ok()
 }
 
 /// Names in the path, such as an agent's.

@@ -8,7 +8,7 @@ use crate::parameter::Names;
 use crate::problem::{Problem, pages};
 use crate::reference;
 use crate::server::App;
-use crate::{agents, events, runs};
+use crate::{agents, approvals, events, runs};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
@@ -36,6 +36,9 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::pause))
         .routes(routes!(runs::resume))
+        .routes(routes!(approvals::list))
+        .routes(routes!(approvals::show))
+        .routes(routes!(approvals::decide))
         .routes(routes!(agents::list, agents::apply))
         .routes(routes!(agents::show))
         .routes(routes!(agents::versions))

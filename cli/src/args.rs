@@ -5,10 +5,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 mod bench;
+mod inbox;
 mod run;
 mod serving;
 
 pub(crate) use bench::{Bench, Workload};
+pub(crate) use inbox::{Decision, Happened, InboxCommand, ListApprovals};
 pub(crate) use run::{ListRuns, RunCommand, SignalRun, StartRun, State, Steer};
 pub(crate) use serving::{Api, Demo, Dev, Health, Payments, Rehearse, Worker};
 
@@ -115,6 +117,11 @@ pub(crate) enum Command {
     /// Start, show, tell and steer runs
     #[command(subcommand)]
     Run(RunCommand),
+    /// Show what people are asked, and decide it
+    ///
+    /// A call of unknown outcome, or a run that only a person may let go on, is put here. Each decision is taken once.
+    #[command(subcommand)]
+    Inbox(InboxCommand),
     /// Play a script as a model, on the real wire and for free
     Rehearse(Rehearse),
     /// Measure what this machine and its Postgres give

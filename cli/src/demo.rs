@@ -1,8 +1,10 @@
-//! `longhaul demo`: one agent run, a worker killed in the middle of a payment, and the books afterwards.
+//! `longhaul demo`: one agent run, a worker killed in the middle of a payment, a second one whose reply is lost, and the
+//! books afterwards.
 //!
-//! [`stage`] starts and removes what is needed, [`story`] plays and tells, [`judge`] says whether it all held.
+//! [`stage`] starts and removes what is needed, [`story`] and [`lost_reply`] play and tell, [`judge`] says whether it all held.
 
 mod judge;
+mod lost_reply;
 mod stage;
 mod story;
 

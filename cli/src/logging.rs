@@ -21,6 +21,7 @@ pub(crate) fn start(cli: &Cli) -> Result<(), Failure> {
         | Command::Migrate
         | Command::Agent(_)
         | Command::Run(_)
+        | Command::Inbox(_)
         | Command::Health(_)
         | Command::Bench(_)
         | Command::Config { .. }

@@ -2,6 +2,7 @@
 
 pub(crate) mod conversation;
 pub(crate) mod events;
+pub(crate) mod inbox;
 pub(crate) mod journal;
 pub(crate) mod run;
 pub(crate) mod signals;

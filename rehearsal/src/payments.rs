@@ -37,6 +37,8 @@ pub struct PaymentsOptions {
     pub delay: Duration,
     /// Only arrivals up to this number are delayed or held; all if not given.
     pub delay_arrivals: Option<u64>,
+    /// Answers to refunds of this order are never given, although the refunds are made.
+    pub lost_order: Option<String>,
     /// Whether the answer to an applied refund is held back until [`Payments::release`] or `POST /release`.
     pub hold: bool,
 }
@@ -49,6 +51,7 @@ impl PaymentsOptions {
             honours_keys: true,
             delay: Duration::ZERO,
             delay_arrivals: None,
+            lost_order: None,
             hold: false,
         }
     }

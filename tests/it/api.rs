@@ -1,6 +1,7 @@
 //! The HTTP door: what each route does, what it refuses, and streams that lose nothing.
 
 mod agents;
+mod approvals;
 mod door;
 mod events;
 mod followers;

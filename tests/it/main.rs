@@ -8,6 +8,7 @@
 
 mod agent_loop;
 mod api;
+mod asked;
 mod audit;
 mod bench;
 mod command_line;
@@ -15,6 +16,7 @@ mod dev;
 mod doors;
 mod driving;
 mod explain;
+mod inbox;
 mod model;
 mod partitions;
 mod quiet;

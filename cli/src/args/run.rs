@@ -204,7 +204,7 @@ pub(crate) struct SignalRun {
     pub(crate) by: Option<String>,
 }
 
-fn run_id(text: &str) -> Result<engine::RunId, String> {
+pub(super) fn run_id(text: &str) -> Result<engine::RunId, String> {
     text.parse()
         .map_err(|_| "expected a run's whole id, such as 019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f".to_owned())
 }

@@ -156,6 +156,9 @@ pub(crate) struct Payments {
     /// Hold the answer to the first refund for this long
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
     pub(crate) hold_ms: u64,
+    /// Never answer refunds of this order, although they are made
+    #[arg(long, value_name = "ORDER")]
+    pub(crate) lose_order: Option<String>,
     /// Pay again when a key comes again
     #[arg(long)]
     pub(crate) ignore_keys: bool,

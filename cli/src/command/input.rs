@@ -1,6 +1,6 @@
 //! Payloads from files, options and standard input: text, and not too much of it.
 
-use crate::args::{SignalRun, StartRun};
+use crate::args::{Happened, SignalRun, StartRun};
 use crate::failure::Failure;
 use engine::limits::{CONTENT_BYTES_MAX, INPUT_BYTES_MAX};
 use std::fs::File;
@@ -50,6 +50,18 @@ pub(crate) fn payload(args: &SignalRun) -> Result<String, Failure> {
         return text_of("payload", file, INPUT_BYTES_MAX);
     }
     Ok(args.payload.clone().unwrap_or_else(|| "null".to_owned()))
+}
+
+/// What a call that happened has answered, as JSON text. None: nobody knows.
+pub(crate) fn told_result(args: &Happened) -> Result<Option<String>, Failure> {
+    if let Some(text) = &args.text {
+        return Ok(Some(serde_json::Value::from(text.as_str()).to_string()));
+    }
+    let stdin = args.result.as_deref().filter(|result| *result == "-").map(Path::new);
+    if let Some(file) = args.file.as_deref().or(stdin) {
+        return text_of("result", file, INPUT_BYTES_MAX).map(Some);
+    }
+    Ok(args.result.clone())
 }
 
 /// An earlier conversation as JSON text.

@@ -53,6 +53,7 @@ pub(crate) async fn payments(args: PaymentsArgs) -> anyhow::Result<Exit> {
         honours_keys: !args.ignore_keys,
         delay: Duration::from_millis(args.hold_ms),
         delay_arrivals: Some(1),
+        lost_order: args.lose_order,
         ..PaymentsOptions::new(args.ledger)
     };
     let payments = Payments::start_at(options, args.listen).await?;

@@ -115,6 +115,11 @@ pub(crate) async fn show(global: &Global, run: RunId) -> anyhow::Result<Exit> {
         output::line(show::run::list(&children));
         tell_cut(children.len(), "children");
     }
+    let asked = super::inbox::open_of(&engine, &detail).await?;
+    if !asked.is_empty() {
+        output::line(format!("\n{}", style::bold("Somebody is asked")));
+        output::line(show::inbox::of_run(&asked));
+    }
     if let Some(end) = show::run::end(&detail) {
         output::line(format!("\n{end}"));
     }
@@ -139,6 +144,7 @@ async fn everything(engine: &Engine, run: RunId) -> Result<Value, EngineError> {
         "journal": engine.journal(run).await?,
         "signals": engine.received_signals(run, 0, i64::MAX).await?,
         "children": engine.children(run, None, i64::MAX).await?,
+        "approvals": super::inbox::open_of(engine, &detail).await?,
         "events": engine.events(run, 0, EVENTS_MAX).await?,
     }))
 }

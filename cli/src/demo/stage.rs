@@ -3,6 +3,7 @@
 //! Every process holds the reading end of a pipe whose writing end only we have, and ends with it: nothing outlives a
 //! demo that was itself killed.
 
+use super::lost_reply;
 use crate::database;
 use crate::dev::example::{FILES, SCRIPT};
 use anyhow::{Context, anyhow, bail};
@@ -139,11 +140,18 @@ impl Stage {
             fs::write(self.folder.path().join(name), text).with_context(|| format!("could not write {name}"))?;
         }
         if !self.plan.live {
-            self.rehearsal = Some(Rehearsal::start(Script::from_toml(SCRIPT)?).await?);
+            let script = format!("{SCRIPT}\n{}", lost_reply::script());
+            self.rehearsal = Some(Rehearsal::start(Script::from_toml(&script)?).await?);
         }
         let mut command = self.command("payments")?;
         command.arg("--ledger").arg(self.ledger_file());
-        command.args(["--hold-ms", HOLD_MS, "--end-with-stdin"]);
+        command.args([
+            "--hold-ms",
+            HOLD_MS,
+            "--lose-order",
+            lost_reply::ORDER,
+            "--end-with-stdin",
+        ]);
         let mut process = command
             .stdout(Stdio::piped())
             .spawn()
@@ -216,9 +224,9 @@ impl Stage {
         Ok(command)
     }
 
-    /// Applies the agent and starts the run.
-    pub(super) async fn start_run(&self, input: String) -> anyhow::Result<(i32, RunId)> {
-        let readout = agent::definition::read(FILES[0].1).map_err(|mistakes| {
+    /// Applies the agent of that file and starts a run of it.
+    pub(super) async fn start_run(&self, file: &str, input: String) -> anyhow::Result<(i32, RunId)> {
+        let readout = agent::definition::read(file).map_err(|mistakes| {
             let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             anyhow!("the example agent is wrong: {}", told.join("; "))
         })?;

@@ -2,8 +2,10 @@
 
 use super::Manner;
 use super::judge::{Evidence, Verdict, judge};
+use super::lost_reply;
 use super::stage::{LEASE_SECONDS, Stage};
 use crate::command::watch::is_settled;
+use crate::dev::example::FILES;
 use crate::output::{self, style};
 use crate::show;
 use anyhow::bail;
@@ -34,22 +36,22 @@ pub(super) struct Outcome {
 
 /// Tells, or is silent where only JSON is wanted.
 #[derive(Debug, Clone, Copy)]
-struct Teller {
+pub(super) struct Teller {
     silent: bool,
 }
 
 impl Teller {
-    fn say(self, text: impl std::fmt::Display) {
+    pub(super) fn say(self, text: impl std::fmt::Display) {
         if !self.silent {
             output::line(text);
         }
     }
 
-    fn act(self, number: u8, text: impl std::fmt::Display) {
+    pub(super) fn act(self, number: u8, text: impl std::fmt::Display) {
         self.say(format!("{}  {text}", style::bold(number)));
     }
 
-    fn heading(self, text: &str) {
+    pub(super) fn heading(self, text: &str) {
         self.say(format!("\n{}", style::bold(text)));
     }
 }
@@ -59,7 +61,7 @@ pub(super) async fn play(stage: &mut Stage, manner: Manner) -> anyhow::Result<Ou
     let teller = Teller { silent: manner.json };
     teller.say(format!(
         "{}\n",
-        style::bold("Longhaul: one agent run that survives kill -9")
+        style::bold("Longhaul: one agent run that survives kill -9, and one whose reply is lost")
     ));
     let run = set_up(stage, manner, teller).await?;
     let patience = if manner.live { PATIENCE_LIVE } else { PATIENCE };
@@ -88,8 +90,9 @@ pub(super) async fn play(stage: &mut Stage, manner: Manner) -> anyhow::Result<Ou
         ledger: stage.ledger()?,
         run: run_row,
     };
-    let verdict = judge(&evidence);
+    let mut verdict = judge(&evidence);
     tell_evidence(teller, &evidence);
+    verdict.checks.extend(lost_reply::play(stage, teller, watched).await?);
     tell_verdict(teller, &verdict);
     look_around(stage, manner, run).await?;
     Ok(Outcome { run, verdict })
@@ -137,7 +140,7 @@ async fn set_up(stage: &mut Stage, manner: Manner, teller: Teller) -> anyhow::Re
     let input = json!({
         "order_id": "ORD-1007", "reason": "the teapot arrived with a broken spout", "requested_on": "2026-11-14",
     });
-    let (version, run) = stage.start_run(input.to_string()).await?;
+    let (version, run) = stage.start_run(FILES[0].1, input.to_string()).await?;
     teller.act(
         4,
         format!("The agent refund-desk, version {version}, gets a request: a teapot arrived broken, EUR 42.50."),
@@ -170,7 +173,7 @@ async fn kill(stage: &mut Stage, watched: &mut Watched, teller: Teller, paid: &R
 }
 
 /// A run that is followed.
-struct Watched {
+pub(super) struct Watched {
     run: RunId,
     cursor: i32,
     killed: Option<String>,
@@ -179,7 +182,7 @@ struct Watched {
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
+pub(super) enum Until {
     /// A refund arrived at the payments service; or the run is over without one.
     MoneyLeft,
     /// The run ended, or waits for a person.
@@ -187,8 +190,13 @@ enum Until {
 }
 
 impl Watched {
+    /// Another run, from its beginning.
+    pub(super) fn next(self, run: RunId) -> Self {
+        Self { run, cursor: 0, ..self }
+    }
+
     /// Tells what happens until it has come to that.
-    async fn until(&mut self, stage: &mut Stage, teller: Teller, until: Until) -> anyhow::Result<RunDetail> {
+    pub(super) async fn until(&mut self, stage: &mut Stage, teller: Teller, until: Until) -> anyhow::Result<RunDetail> {
         let began = Instant::now();
         loop {
             let detail = stage.engine()?.run_detail(self.run).await?;
@@ -246,6 +254,7 @@ fn in_words(event: &EventRow, journal: &[AttemptRow]) -> Option<String> {
                     step.seq,
                     step.turn.unwrap_or_default()
                 ),
+                "probe" => format!("step {}: {} is asked what became of it", step.seq, step.name),
                 _ => format!("step {}: {}", step.seq, step.name),
             };
             Some(match attempt {
@@ -253,7 +262,11 @@ fn in_words(event: &EventRow, journal: &[AttemptRow]) -> Option<String> {
                 Some(_) | None => what,
             })
         }
-        ("step.retry_scheduled" | "step.failed" | "step.unknown", Some(step)) => {
+        ("step.unknown", Some(step)) => Some(style::red(format!(
+            "step {}: no reply came: nobody here knows whether it happened",
+            step.seq
+        ))),
+        ("step.retry_scheduled" | "step.failed", Some(step)) => {
             let error = step.error.as_ref().map(|error| show::error_text(&error.0));
             Some(style::red(format!(
                 "step {}: {}",
@@ -275,7 +288,7 @@ fn tell_evidence(teller: Teller, evidence: &Evidence) {
     teller.say(ledger(&evidence.ledger));
 }
 
-fn ledger(records: &[Record]) -> String {
+pub(super) fn ledger(records: &[Record]) -> String {
     let mut rows = show::table(&[
         "arrival",
         "sent by",
@@ -374,7 +387,7 @@ async fn enter() {
     let _ = wait.await;
 }
 
-fn euros(cents: i64) -> String {
+pub(super) fn euros(cents: i64) -> String {
     format!("EUR {}.{:02}", cents / 100, cents % 100)
 }
 

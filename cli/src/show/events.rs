@@ -11,8 +11,7 @@ pub(crate) fn line(event: &EventRow, journal: &[AttemptRow]) -> String {
     let step = event.step_seq.and_then(|seq| journal.iter().find(|row| row.seq == seq));
     let mut words = Vec::new();
     if let Some(step) = step {
-        let name = step.identity.as_deref().unwrap_or(&step.name);
-        words.push(format!("{} {} {name}", step.seq, step.kind));
+        words.push(format!("{} {} {}", step.seq, step.kind, super::journal::named(step)));
     }
     words.extend(facts(event, step));
     let worker = event.worker.as_deref().map(|worker| style::dim(in_line(worker)));
@@ -44,6 +43,7 @@ fn facts(event: &EventRow, step: Option<&AttemptRow>) -> Vec<String> {
     words.extend(field("why"));
     words.extend(field("stop_reason"));
     words.extend(field("for").map(|what| format!("for {what}")));
+    words.extend(field("verb"));
     words.extend(field("code"));
     words.extend(field("reason").filter(|reason| field("for").as_ref() != Some(reason)));
     words.extend(field("message"));
@@ -57,9 +57,10 @@ fn facts(event: &EventRow, step: Option<&AttemptRow>) -> Vec<String> {
         };
         words.push(format!("{what} {}", duration(due - event.at)));
     }
-    // What woke it: a signal by its name, a child by its id.
+    // What woke it: a signal by its name, a child by its id, a decision by whose it is.
     let what = field("name")
         .or_else(|| field("run_id"))
+        .or_else(|| field("actor").map(|actor| format!("of {actor}")))
         .filter(|_| event.kind == "run.woken");
     let what = what.map(|what| format!(" {what}")).unwrap_or_default();
     words.extend(field("by").map(|who| format!("by {who}{what}")));

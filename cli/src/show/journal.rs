@@ -26,7 +26,7 @@ pub(crate) fn of(run: &RunDetail, rows: &[AttemptRow]) -> String {
             row.seq.to_string(),
             row.turn.map_or_else(|| "-".to_owned(), |turn| turn.to_string()),
             row.kind.clone(),
-            row.identity.clone().unwrap_or_else(|| row.name.clone()),
+            named(row),
             state(run, row),
             row.effect.clone(),
             match row.attempt {
@@ -56,6 +56,12 @@ pub(crate) fn of(run: &RunDetail, rows: &[AttemptRow]) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// What people call its step: a probe by the tool that is asked, a workflow's by its place.
+pub(super) fn named(row: &AttemptRow) -> String {
+    let identity = row.identity.as_ref().filter(|_| row.kind != "probe");
+    identity.unwrap_or(&row.name).clone()
 }
 
 /// The state of an attempt: the step's own for the last one; of an earlier one, whether it came to an end.

@@ -152,17 +152,21 @@ pub(crate) fn next(run: &RunDetail) -> Vec<String> {
     if run.waiting_for.as_deref() != Some("approval") {
         return Vec::new();
     }
+    let inbox = format!("  {} inbox list --run {id}    shows what is asked", output::program());
     if run.wait_reason.as_deref() == Some("unknown_outcome") {
         return vec![
             style::bold("What you can do"),
             "  Find out whether the call with the state unknown happened: its target knows, Longhaul does not."
                 .to_owned(),
-            "  It is never sent again, and the run cannot be resumed over it.".to_owned(),
-            format!("{cancel}    ends the run"),
+            "  Until you say what became of it, it is not sent again, and the run cannot be resumed over it."
+                .to_owned(),
+            inbox,
+            format!("{cancel}    ends the run; what became of the call is still asked"),
         ];
     }
     vec![
         style::bold("What you can do"),
+        inbox,
         format!("{resume}    lets it go on"),
         format!("{cancel}    ends it"),
     ]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::State,
+    extract::{Path, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -22,6 +22,7 @@ use crate::digest::sha256_hex;
 pub(super) fn router(till: Arc<Till>) -> Router {
     Router::new()
         .route("/refunds", post(refund))
+        .route("/refunds/{key}", get(find_refund))
         .route("/ledger", get(show_ledger))
         .route("/release", post(release))
         .route("/healthz", get(async || "ok"))
@@ -39,6 +40,22 @@ struct RefundBody {
 
 async fn show_ledger(State(till): State<Arc<Till>>) -> Json<Vec<Record>> {
     Json(till.records())
+}
+
+/// What became of the refund with this key: 404 where there is none.
+async fn find_refund(State(till): State<Arc<Till>>, Path(key): Path<String>) -> Response {
+    let records = till.records();
+    let made = records
+        .iter()
+        .find(|record| record.applied && record.key.as_ref() == Some(&key));
+    match made {
+        Some(record) => tell(record, Outcome::Applied),
+        None => refuse(
+            StatusCode::NOT_FOUND,
+            "no_such_refund",
+            "no refund was made under this key",
+        ),
+    }
 }
 
 async fn release(State(till): State<Arc<Till>>) -> StatusCode {
@@ -77,7 +94,9 @@ async fn refund(State(till): State<Arc<Till>>, headers: HeaderMap, body: Bytes) 
     let releases_before = *till.releases.borrow();
     match write_down(&till, arrival).await {
         Ok((record, outcome)) => {
-            if outcome == Outcome::Applied {
+            if till.options.lost_order.as_ref() == Some(&record.order_id) {
+                till.stopping.cancelled().await;
+            } else if outcome == Outcome::Applied {
                 till.keep_waiting(&record, releases_before).await;
             }
             tell(&record, outcome)

@@ -123,6 +123,28 @@ async fn a_service_that_does_not_honour_keys_moves_money_every_time() {
 }
 
 #[tokio::test]
+async fn a_refund_whose_answer_is_lost_was_made_and_is_found_by_its_key() {
+    let world = World::new();
+    let payments = Payments::start(PaymentsOptions {
+        lost_order: Some("ORD-1007".to_owned()),
+        ..world.options()
+    })
+    .await
+    .unwrap();
+    let find = async |key: &str| client::get(&format!("{}/refunds/{key}", payments.base_url())).await;
+
+    assert_eq!(find("k1").await.status, 404);
+    tokio::select! {
+        _ = refund(&payments, Some("k1"), BODY) => panic!("it is answered"),
+        arrived = tokio::time::timeout(LIMIT, payments.wait_for_arrivals(1)) => arrived.expect("it arrives"),
+    }
+    let found = find("k1").await;
+
+    assert_eq!((found.status, &found.json()["refund_id"]), (200, &json!("RF-000001")));
+    assert_eq!(applied(&world.file()), [true]);
+}
+
+#[tokio::test]
 async fn what_is_no_refund_is_refused_and_not_in_the_ledger() {
     let world = World::new();
     let payments = Payments::start(world.options()).await.unwrap();

@@ -94,3 +94,15 @@ fn steps_of_a_workflow_stand_under_their_identity_and_have_no_turn() {
     assert_eq!(lines[0][..3], ["STEP", "KIND", "NAME"]);
     assert_eq!(lines[1][..3], ["5", "task", "invoice#1[0]/charge#1"]);
 }
+
+#[test]
+fn a_probe_is_named_by_the_tool_that_is_asked() {
+    let probe = AttemptRow {
+        kind: "probe".to_owned(),
+        name: "find_refund".to_owned(),
+        identity: Some("5.1#1".to_owned()),
+        ..attempt(1, "succeeded")
+    };
+    let told = of(&run("succeeded"), &[probe]);
+    assert!(told.contains("find_refund") && !told.contains("5.1#1"), "{told}");
+}

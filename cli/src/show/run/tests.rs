@@ -10,8 +10,9 @@ fn parked(reason: &str) -> RunDetail {
 }
 
 #[test]
-fn a_run_with_an_unknown_outcome_is_only_offered_to_be_cancelled() {
+fn a_run_with_an_unknown_outcome_leads_to_the_inbox_and_is_not_offered_to_be_resumed() {
     let told = next(&parked("unknown_outcome")).join("\n");
+    assert!(told.contains(" inbox list --run 019a2f3c-"), "{told}");
     assert!(told.contains("longhaul run cancel 019a2f3c-"), "{told}");
     assert!(!told.contains("longhaul run resume"), "{told}");
 }
@@ -19,6 +20,7 @@ fn a_run_with_an_unknown_outcome_is_only_offered_to_be_cancelled() {
 #[test]
 fn a_run_that_waits_for_a_person_for_another_reason_is_offered_to_be_resumed() {
     let told = next(&parked("retries_exhausted")).join("\n");
+    assert!(told.contains(" inbox list --run 019a2f3c-"), "{told}");
     assert!(told.contains("longhaul run resume 019a2f3c-"), "{told}");
     assert!(told.contains("longhaul run cancel 019a2f3c-"), "{told}");
 }
