@@ -133,34 +133,36 @@ create table longhaul.run_key (
 );
 
 -- The row holds the newest attempt; earlier ones are in longhaul.attempt.
+-- What never changes comes first: as far as a row's new version is the same as the old one on its page, it is not logged.
 create table longhaul.step (
     run_id             uuid        not null,
     seq                integer     not null,
     -- Of an agent's step: its turn, and its place among the calls of that turn.
     turn               integer,
     call_index         integer,
+    replaces_seq       integer,
+    created_at         timestamptz not null,
     -- Of a workflow's step: branch path, name and occurrence, by which its code finds it again.
     identity           text,
     kind               longhaul.step_kind not null,
     name               text        not null,
     call_id            text,
-    state              longhaul.step_state not null,
     effect             longhaul.step_effect not null,
     key                text        not null,
+    request_digest     bytea       not null,
+    request            json,
+    -- From here on columns change.
+    worker_id          uuid        not null,
+    fence              bigint      not null,
+    budget_from        timestamptz not null,
+    attempt_started_at timestamptz,
     attempt            integer     not null,
     attempts_max       integer     not null,
     maybe_applied      boolean     not null,
-    replaces_seq       integer,
-    worker_id          uuid        not null,
-    fence              bigint      not null,
+    state              longhaul.step_state not null,
     due_at             timestamptz,
-    created_at         timestamptz not null,
-    budget_from        timestamptz not null,
-    attempt_started_at timestamptz,
     attempt_ended_at   timestamptz,
     ended_at           timestamptz,
-    request_digest     bytea       not null,
-    request            json,
     result             json,
     error              json,
     evidence           json,
