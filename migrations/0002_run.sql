@@ -44,6 +44,20 @@ create table longhaul.worker (
 
 create index worker_open_idx on longhaul.worker (lease_expires_at) where closed_at is null;
 
+-- What a column may hold. Types, since a statement that writes reads every check of its tables anew each time that it is
+-- sent, and lists of words are the longest of them: a domain's are read once a connection.
+create domain longhaul.run_state as text check (
+    value in ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled'));
+create domain longhaul.waited_for as text check (
+    value in ('timer', 'signal', 'approval', 'child', 'limit', 'probe'));
+create domain longhaul.on_parent_end as text check (value in ('cancel', 'abandon'));
+create domain longhaul.step_kind as text check (
+    value in ('model', 'tool', 'probe', 'task', 'timer', 'signal', 'child', 'approval', 'compaction', 'check'));
+create domain longhaul.step_state as text check (
+    value in ('waiting', 'running', 'succeeded', 'failed', 'cancelled', 'unknown'));
+create domain longhaul.step_effect as text check (
+    value in ('read_only', 'idempotent', 'transactional', 'at_most_once'));
+
 -- Runs and all that is theirs lie in partitions of a month each, by the time in the run's id: 0006_partitions.sql.
 create table longhaul.run (
     id                  uuid        not null,
@@ -56,8 +70,8 @@ create table longhaul.run (
     functions           text[]      not null,
     queue               text        not null,
     priority            smallint    not null,
-    state               text        not null,
-    waiting_for         text,
+    state               longhaul.run_state not null,
+    waiting_for         longhaul.waited_for,
     wait_reason         text,
     due_at              timestamptz,
     deadline_at         timestamptz,
@@ -78,7 +92,7 @@ create table longhaul.run (
     parent_id           uuid,
     tree_id             uuid,
     depth               smallint    not null default 0,
-    on_parent_end       text,
+    on_parent_end       longhaul.on_parent_end,
     -- It has, or may have, children that are to end with it and were not told to.
     ends_children       boolean     not null default false,
     created_at          timestamptz not null default now(),
@@ -89,18 +103,15 @@ create table longhaul.run (
     result              json,
     error               json,
     constraint run_pkey primary key (id),
-    constraint run_state check (state in ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled')),
     constraint run_held_only_while_running check ((state = 'running') = (worker_id is not null)),
     constraint run_ended_has_a_time check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
     constraint run_pause_is_whole check (paused_at is not null or (paused_by is null and pause_reason is null)),
     constraint run_times_are_finite check (isfinite(due_at) and isfinite(deadline_at)),
     constraint run_queued_is_due check (state <> 'queued' or due_at is not null),
-    constraint run_waiting_says_what_for check (
-        (state = 'waiting') = (waiting_for is not null)
-        and waiting_for in ('timer', 'signal', 'approval', 'child', 'limit', 'probe')),
+    constraint run_waiting_says_what_for check ((state = 'waiting') = (waiting_for is not null)),
     constraint run_child_knows_its_tree check (
         (parent_id is null) = (tree_id is null) and (parent_id is null) = (on_parent_end is null)
-        and (parent_id is null) = (depth = 0) and on_parent_end in ('cancel', 'abandon')),
+        and (parent_id is null) = (depth = 0)),
     constraint run_of_an_agent_has_its_version check ((kind = 'agent') = (agent_version_id is not null))
 ) partition by range (id);
 
@@ -126,42 +137,40 @@ create table longhaul.run_key (
 );
 
 -- The row holds the newest attempt; earlier ones are in longhaul.attempt.
+-- What never changes comes first: as far as a row's new version is the same as the old one on its page, it is not logged.
 create table longhaul.step (
     run_id             uuid        not null,
     seq                integer     not null,
     -- Of an agent's step: its turn, and its place among the calls of that turn.
     turn               integer,
     call_index         integer,
+    replaces_seq       integer,
+    created_at         timestamptz not null,
     -- Of a workflow's step: branch path, name and occurrence, by which its code finds it again.
     identity           text,
-    kind               text        not null,
+    kind               longhaul.step_kind not null,
     name               text        not null,
     call_id            text,
-    state              text        not null,
-    effect             text        not null,
+    effect             longhaul.step_effect not null,
     key                text        not null,
+    request_digest     bytea       not null,
+    request            json,
+    -- From here on columns change.
+    worker_id          uuid        not null,
+    fence              bigint      not null,
+    budget_from        timestamptz not null,
+    attempt_started_at timestamptz,
     attempt            integer     not null,
     attempts_max       integer     not null,
     maybe_applied      boolean     not null,
-    replaces_seq       integer,
-    worker_id          uuid        not null,
-    fence              bigint      not null,
+    state              longhaul.step_state not null,
     due_at             timestamptz,
-    created_at         timestamptz not null,
-    budget_from        timestamptz not null,
-    attempt_started_at timestamptz,
     attempt_ended_at   timestamptz,
     ended_at           timestamptz,
-    request_digest     bytea       not null,
-    request            json,
     result             json,
     error              json,
     evidence           json,
     constraint step_pkey primary key (run_id, seq),
-    constraint step_kind check (
-        kind in ('model', 'tool', 'probe', 'task', 'timer', 'signal', 'child', 'approval', 'compaction', 'check')),
-    constraint step_state check (state in ('waiting', 'running', 'succeeded', 'failed', 'cancelled', 'unknown')),
-    constraint step_effect check (effect in ('read_only', 'idempotent', 'transactional', 'at_most_once')),
     constraint step_ended_has_a_time check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
     constraint step_has_its_place check (
         (identity is null) = (kind in ('model', 'tool')) and (turn is null) = (call_index is null)

@@ -52,15 +52,15 @@ const HOT: [Hot; 14] = [
         given: "array[$run]::uuid[], '{1}', array[$holder]::uuid[], '{t}', '{t}', '{null}', '{null}', '{null}', '{null}', '{null}', '{null}', '{null}', '{null}',
                 null, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
                 '{1}', '{1}', '{succeeded}', '{1}', '{3}', '{f}', '{null}', '{null}', '{null}', '{null}', '{f}',
-                '{1}', '{9}', '{step.succeeded}', '{1}', '{null}'",
+                '{1}', '{9}', '{step.succeeded}', '{1}', '{null}', $run, $run",
         indexes: &["run_pkey", "step_pkey"],
     },
     Hot {
         name: "record_fresh",
         sql: include_str!("../../engine/src/transition/record_fresh.sql"),
         given: "array[$run]::uuid[], '{1}', array[$holder]::uuid[], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-                null, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-                '{9}', '{step.succeeded}', '{1}', '{}', '{}', '{}', '{}'",
+                null, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+                '{1}', '{9}', '{step.succeeded}', '{1}', '{}', $run, $run",
         indexes: &["run_pkey"],
     },
     Hot {

@@ -162,6 +162,8 @@ async fn a_migrated_database_has_this_month_and_those_ahead_and_all_that_holds_o
     assert_eq!(number(&mut connection, &all).await, 32);
     let loose = of_partitions("parent.relname = 'run' and child.reloptions is distinct from '{fillfactor=80}'");
     assert_eq!(number(&mut connection, &loose).await, 0, "a run is updated in place");
+    let full = of_partitions("parent.relname = 'step' and child.reloptions is distinct from '{fillfactor=65}'");
+    assert_eq!(number(&mut connection, &full).await, 0, "a step ends on its page");
     let columns = "select array_agg((attname, attcompression, attnotnull, attstorage)::text order by attname)
                    from pg_attribute where attnum > 0 and attrelid =";
     let other = of_partitions(&format!("({columns} parent.oid) <> ({columns} child.oid)"));

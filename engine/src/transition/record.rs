@@ -1,17 +1,15 @@
 //! Records for the holders of runs, many runs in one statement: steps, events, parkings and ends.
 //!
-//! Start at [`Engine::record_batch`]; the statement is `record.sql`, and `record_fresh.sql` for most batches.
+//! Start at [`Engine::record_batch`]; the statements are in [`statements`].
 
 mod columns;
-mod fresh;
+mod statements;
 #[cfg(feature = "planted-faults")]
 mod unfenced;
 
 use super::{Control, Ending};
 use crate::{Claim, Engine, EngineError, RunId};
 use chrono::{DateTime, Utc};
-use columns::{Begun, Changed, Entries, Facts};
-use fresh::is_fresh;
 use sqlx::{PgConnection, PgExecutor};
 use std::collections::HashMap;
 
@@ -345,80 +343,10 @@ impl Engine {
         executor: impl PgExecutor<'_>,
         batch: &[&Transition],
     ) -> Result<Vec<Option<Recorded>>, EngineError> {
-        let rows = if batch.iter().all(|transition| is_fresh(transition)) {
-            self.write_fresh(executor, batch).await?
-        } else {
-            self.write_any(executor, batch).await?
-        };
+        let rows = self.send(executor, batch).await?;
         let rows: HashMap<i64, Row> = rows.into_iter().map(|row| (row.entry, row)).collect();
         let recorded = |(entry, _): (i64, _)| rows.get(&entry).map(Row::recorded);
         Ok((1..).zip(batch).map(recorded).collect())
-    }
-
-    async fn write_any(&self, executor: impl PgExecutor<'_>, batch: &[&Transition]) -> Result<Vec<Row>, EngineError> {
-        let (entries, begun, changed, facts) = (
-            Entries::of(batch),
-            Begun::of(batch),
-            Changed::of(batch),
-            Facts::of(batch),
-        );
-        let rows = sqlx::query_file_as!(
-            Row,
-            "src/transition/record.sql",
-            &entries.run,
-            &entries.fence,
-            &entries.worker,
-            &entries.has_intent as &[Option<bool>],
-            &entries.has_result as &[Option<bool>],
-            &entries.state as &[Option<&str>],
-            &entries.waiting_for as &[Option<&str>],
-            &entries.wait_reason as &[Option<&str>],
-            &entries.due_at as &[Option<DateTime<Utc>>],
-            &entries.wakes as &[Option<i64>],
-            &entries.event_seq as &[Option<i32>],
-            &entries.result as &[Option<&str>],
-            &entries.error as &[Option<&str>],
-            self.at(),
-            &begun.entry,
-            &begun.seq,
-            &begun.turn as &[Option<i32>],
-            &begun.call_index as &[Option<i32>],
-            &begun.identity as &[Option<&str>],
-            &begun.kind as &[&str],
-            &begun.name as &[&str],
-            &begun.call_id as &[Option<&str>],
-            &begun.state as &[&str],
-            &begun.effect as &[&str],
-            &begun.key as &[&str],
-            &begun.attempt,
-            &begun.attempts_max,
-            &begun.maybe_applied as &[Option<bool>],
-            &begun.due_at as &[Option<DateTime<Utc>>],
-            &begun.replaces_seq as &[Option<i32>],
-            &begun.request_digest as &[&[u8]],
-            &begun.request as &[Option<&str>],
-            &begun.result as &[Option<&str>],
-            &begun.error as &[Option<&str>],
-            &changed.entry,
-            &changed.seq,
-            &changed.state as &[&str],
-            &changed.attempt,
-            &changed.attempts_max,
-            &changed.maybe_applied as &[Option<bool>],
-            &changed.due_at as &[Option<DateTime<Utc>>],
-            &changed.result as &[Option<&str>],
-            &changed.error as &[Option<&str>],
-            &changed.evidence as &[Option<&str>],
-            &changed.fresh_budget as &[Option<bool>],
-            &facts.entry,
-            &facts.seq,
-            &facts.kind as &[&str],
-            &facts.step_seq as &[Option<i32>],
-            &facts.data as &[Option<&str>],
-        )
-        .fetch_all(executor)
-        .await?;
-        Ok(rows)
     }
 }
 

@@ -402,6 +402,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Release::Shutdown),
         1 => Just(Release::Paused),
         1 => Just(Release::Room),
+        1 => Just(Release::Woken),
         4 => Just(Release::DriverBroke),
     ];
     let children = prop::bool::weighted(0.6);

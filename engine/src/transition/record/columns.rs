@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 /// A column in which all are null says nothing: it need not be sent.
-pub(super) fn thin<T>(column: &mut Vec<Option<T>>) {
+fn thin<T>(column: &mut Vec<Option<T>>) {
     if column.iter().all(Option::is_none) {
         column.clear();
     }
@@ -16,6 +16,9 @@ pub(super) fn thin<T>(column: &mut Vec<Option<T>>) {
 #[derive(Default)]
 pub(super) struct Entries<'a> {
     pub(super) run: Vec<Uuid>,
+    /// Of all runs.
+    pub(super) lowest: Option<Uuid>,
+    pub(super) highest: Option<Uuid>,
     pub(super) fence: Vec<i64>,
     pub(super) worker: Vec<Uuid>,
     pub(super) has_intent: Vec<Option<bool>>,
@@ -102,6 +105,8 @@ impl<'a> Entries<'a> {
             columns.result.push(after.result);
             columns.error.push(after.error);
         }
+        columns.lowest = columns.run.iter().min().copied();
+        columns.highest = columns.run.iter().max().copied();
         thin(&mut columns.has_intent);
         thin(&mut columns.has_result);
         thin(&mut columns.state);

@@ -121,6 +121,7 @@ impl Memory {
             let why = match why {
                 Release::Shutdown => "shutdown",
                 Release::Room => "room",
+                Release::Woken => "woken",
                 Release::Paused => "paused",
                 Release::DriverBroke => "driver_broke",
             };

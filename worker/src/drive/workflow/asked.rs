@@ -136,18 +136,10 @@ impl Driver {
                     step.maybe_applied = row.maybe_applied;
                     step.budget_from = row.budget_from;
                     was_out = state == "running";
-                    if goes_on == Some(Verb::DidNotHappen) {
-                        step.maybe_applied = false;
-                        step.begin_afresh(self.hold.now());
-                        self.take_on(Open {
-                            identity,
-                            name,
-                            seq,
-                            what: Asked::Step(Box::new(step)),
-                        });
-                        return;
+                    match goes_on {
+                        Some(Verb::DidNotHappen) => step.did_not_happen(self.hold.now()),
+                        _ => self.take_over(&mut step, state, (row.due_at, resumed)),
                     }
-                    self.take_over(&mut step, state, (row.due_at, resumed));
                 }
             }
         }
@@ -319,6 +311,12 @@ impl Driver {
 }
 
 impl OpenStep {
+    /// Somebody who knows says that no attempt before has happened.
+    fn did_not_happen(&mut self, now: DateTime<Utc>) {
+        self.maybe_applied = false;
+        self.begin_afresh(now);
+    }
+
     /// Its budget of attempts and time counts from now on.
     fn begin_afresh(&mut self, now: DateTime<Utc>) {
         self.attempts_max = self.attempt.saturating_add(self.ask.retry.attempts_max.max(1));
