@@ -1,7 +1,7 @@
 //! A worker stopped beyond its lease (SIGSTOP) and let go on (SIGCONT): it comes too late for what it held, and works
 //! on under a new identity.
 
-use crate::desk::{Declared, Desk, Setting, refund, refund_of};
+use crate::desk::{Declared, Desk, Setting, refund, refund_of, within};
 use engine::RunId;
 use futures_util::future::join_all;
 use longhaul_tests::process::{Start, WorkerProcess};
@@ -70,6 +70,21 @@ async fn a_late_result_of_an_at_most_once_refund_is_refused() {
     stopped.logged("is lost, its work is dropped").await;
     works_on(&desk, &stopped).await;
     assert_eq!(record(&desk, run).await, before);
+    let late = "select jsonb_build_object('late', (select jsonb_agg(late) from longhaul_audit.late_result as late
+        where late.run_id = run.run_id), 'asked', (select jsonb_agg(asked.late_results) from longhaul_audit.approval as asked
+        where asked.run_id = run.run_id)) from longhaul_audit.run where run.run_id = $1";
+    let late = desk.world.sql(late, run).await;
+    let result = &late["late"][0];
+    assert_eq!(
+        (&result["step_seq"], &result["worker"]),
+        (&json!(2), &json!("stopped")),
+        "{late}"
+    );
+    assert_eq!(result["outcome"]["state"], "succeeded", "{late}");
+    assert_eq!(
+        late["asked"][0][0]["outcome"], result["outcome"],
+        "evidence for whoever decides"
+    );
     desk.is_left_unknown(run, ORDER, 1).await;
 }
 
@@ -88,8 +103,14 @@ async fn a_late_result_is_refused_while_another_worker_drives_the_run() {
     stopped.halt().await;
     desk.payments.release();
     let _other = desk.worker("other");
-    // The other one has found the refund unknown and makes the estimate again.
+    // The other one has found the refund unknown, asks about it, and makes the estimate again.
     desk.arrivals(3).await;
+    within("somebody is asked", async {
+        while !desk.world.events(run).await.contains(&"approval.opened".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let before = record(&desk, run).await;
     assert_eq!(before["run"]["state"], "running");
 
