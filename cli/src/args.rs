@@ -164,6 +164,15 @@ pub(crate) enum AgentCommand {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Tell every mistake of agent files and all that could be better, and store nothing; no database is asked
+    #[command(
+        after_help = "Exit code 2 where there is a mistake, 1 where something could be better.\n\nExample:\n  longhaul agent lint agents/*.toml"
+    )]
+    Lint {
+        /// Agent files, TOML
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
     /// Agents with the version that new runs get
     #[command(after_help = "Example:\n  longhaul agent list")]
     List,

@@ -34,6 +34,7 @@ pub(crate) async fn run(cli: Cli, program: Program) -> anyhow::Result<Exit> {
         Command::Migrate => migrate::run(global).await,
         Command::Worker(args) => worker::run(global, args, program).await,
         Command::Agent(AgentCommand::Apply { files }) => agent::apply(global, &files).await,
+        Command::Agent(AgentCommand::Lint { files }) => agent::lint(global, &files),
         Command::Agent(AgentCommand::List) => agent::list(global).await,
         Command::Agent(AgentCommand::Show { name }) => agent::show(global, &name).await,
         Command::Run(RunCommand::Start(args)) if args.file.is_some() => start_file::run(global, args).await,

@@ -223,3 +223,37 @@ fn colours_are_for_terminals() {
         "{told}"
     );
 }
+
+#[test]
+fn agent_files_are_linted_without_a_database() {
+    let desk = Desk::new();
+    let lint = |file: &str| {
+        let output = desk
+            .command(&["agent", "lint", file, "--json"])
+            .output()
+            .expect("longhaul runs");
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .or_else(|_| serde_json::from_slice(&output.stderr))
+            .expect("JSON");
+        (output.status.code(), told)
+    };
+    let agent = "name = 'clerk'\n[model]\nname = 'claude'\nmax_tokens = 100\n";
+    let tool = "[[tool]]\nname = 'look'\nkind = 'function'\neffect = 'read_only'\ndescription = 'Looks.'\n";
+    for (name, text) in [
+        ("good.toml", agent.to_owned()),
+        ("poor.toml", format!("{agent}{tool}")),
+        ("bad.toml", format!("{agent}colour = 'red'\n")),
+    ] {
+        fs::write(desk.path().join(name), text).expect("it is written");
+    }
+
+    let (code, told) = lint("good.toml");
+    assert_eq!((code, told["warnings"].as_array().map(Vec::len)), (Some(0), Some(0)));
+    let (code, told) = lint("poor.toml");
+    assert_eq!(code, Some(1), "{told}");
+    assert_eq!(told["warnings"][0]["key"], "tool[0].description");
+    let (code, told) = lint("bad.toml");
+    assert_eq!(code, Some(2));
+    assert!(told.to_string().contains("model.colour"), "{told}");
+    assert!(told.to_string().contains("cannot be applied"), "{told}");
+}

@@ -1,4 +1,4 @@
-//! `longhaul agent apply|list|show`.
+//! `longhaul agent apply|lint|list|show`.
 
 use super::input::read_bytes;
 use crate::args::Global;
@@ -25,15 +25,9 @@ struct Reading {
 
 pub(crate) async fn apply(global: &Global, files: &[PathBuf]) -> anyhow::Result<Exit> {
     let reading = read_all(files)?;
-    for (file, warning) in &reading.warnings {
-        output::note(format!(
-            "{} {}",
-            style::yellow("warning:"),
-            in_line(&told(file, warning))
-        ));
-    }
+    warn(&reading.warnings);
     if !reading.mistakes.is_empty() {
-        return Err(refused(&reading.mistakes, global.json).into());
+        return Err(refused(&reading.mistakes, ("nothing was applied", global.json)).into());
     }
     let engine = open(global).await?;
     let mut results = Vec::new();
@@ -62,6 +56,39 @@ pub(crate) async fn apply(global: &Global, files: &[PathBuf]) -> anyhow::Result<
         output::json(&json!({"agents": results}));
     }
     Ok(Exit::Ok)
+}
+
+/// Mistakes and warnings, without a database.
+pub(crate) fn lint(global: &Global, files: &[PathBuf]) -> anyhow::Result<Exit> {
+    let reading = read_all(files)?;
+    if !global.json {
+        warn(&reading.warnings);
+    }
+    if !reading.mistakes.is_empty() {
+        return Err(refused(&reading.mistakes, ("the files cannot be applied", global.json)).into());
+    }
+    if global.json {
+        output::json(&json!({"warnings": details(&reading.warnings)}));
+    } else if reading.warnings.is_empty() {
+        output::line(match reading.agents.len() {
+            1 => "1 agent, nothing to better".to_owned(),
+            count => format!("{count} agents, nothing to better"),
+        });
+    }
+    Ok(match reading.warnings.is_empty() {
+        true => Exit::Ok,
+        false => Exit::Failed,
+    })
+}
+
+fn warn(warnings: &[(PathBuf, Mistake)]) {
+    for (file, warning) in warnings {
+        output::note(format!(
+            "{} {}",
+            style::yellow("warning:"),
+            in_line(&told(file, warning))
+        ));
+    }
 }
 
 fn read_all(files: &[PathBuf]) -> Result<Reading, Failure> {
@@ -140,26 +167,27 @@ fn told(file: &Path, mistake: &Mistake) -> String {
     format!("{}:{line}: {key}found {found}, expected {expected}", file.display())
 }
 
-fn refused(mistakes: &[(PathBuf, Mistake)], json: bool) -> Failure {
+fn refused(mistakes: &[(PathBuf, Mistake)], (so, json): (&str, bool)) -> Failure {
     if !json {
         for (file, mistake) in mistakes {
             output::note(in_line(&told(file, mistake)));
         }
     }
-    let details: Vec<Value> = mistakes
-        .iter()
-        .map(|(file, mistake)| {
-            json!({
-                "file": file, "line": mistake.line, "key": mistake.key, "found": mistake.found,
-                "expected": mistake.expected,
-            })
-        })
-        .collect();
     let message = match mistakes.len() {
-        1 => "1 mistake, nothing was applied".to_owned(),
-        count => format!("{count} mistakes, nothing was applied"),
+        1 => format!("1 mistake, {so}"),
+        count => format!("{count} mistakes, {so}"),
     };
-    Failure::usage("invalid_agent_file", message).details("mistakes", Value::Array(details))
+    Failure::usage("invalid_agent_file", message).details("mistakes", details(mistakes))
+}
+
+fn details(mistakes: &[(PathBuf, Mistake)]) -> Value {
+    let detail = |(file, mistake): &(PathBuf, Mistake)| {
+        json!({
+            "file": file, "line": mistake.line, "key": mistake.key, "found": mistake.found,
+            "expected": mistake.expected,
+        })
+    };
+    mistakes.iter().map(detail).collect()
 }
 
 pub(crate) async fn list(global: &Global) -> anyhow::Result<Exit> {

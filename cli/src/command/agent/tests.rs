@@ -75,7 +75,7 @@ fn two_files_with_one_agent_are_a_mistake() {
 #[test]
 fn programs_get_the_mistakes_one_by_one() {
     let (_folder, paths) = files(&[("a.toml", b"name = \"a\"\nfoo = 1\n")]);
-    let failure = refused(&read_all(&paths).unwrap().mistakes, true);
+    let failure = refused(&read_all(&paths).unwrap().mistakes, ("nothing was applied", true));
     let (name, details) = *failure.details.unwrap();
     assert_eq!(name, "mistakes");
     assert!(details.as_array().unwrap().iter().any(|mistake| mistake["line"] == 2));
