@@ -232,6 +232,8 @@ pub(super) enum EventKind {
     StepUnknown,
     #[serde(rename = "step.cancelled")]
     StepCancelled,
+    #[serde(rename = "approval.opened")]
+    ApprovalOpened,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -274,7 +276,8 @@ impl Event {
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
             | EventKind::StepUnknown
-            | EventKind::StepCancelled => false,
+            | EventKind::StepCancelled
+            | EventKind::ApprovalOpened => false,
         }
     }
 
@@ -298,7 +301,8 @@ impl Event {
             | EventKind::StepStarted
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
-            | EventKind::StepUnknown => None,
+            | EventKind::StepUnknown
+            | EventKind::ApprovalOpened => None,
         }
     }
 

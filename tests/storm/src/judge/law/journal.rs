@@ -60,7 +60,8 @@ fn followers(run: &RunHistory) -> impl Iterator<Item = Finding> {
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
             | EventKind::StepUnknown
-            | EventKind::StepCancelled => {}
+            | EventKind::StepCancelled
+            | EventKind::ApprovalOpened => {}
         }
         let what = format!(
             "event {} ({}) follows its end, event {}",

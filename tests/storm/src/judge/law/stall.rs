@@ -65,7 +65,8 @@ impl Place {
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
             | EventKind::StepUnknown
-            | EventKind::StepCancelled => Self::Driven,
+            | EventKind::StepCancelled
+            | EventKind::ApprovalOpened => Self::Driven,
         }
     }
 
@@ -194,6 +195,7 @@ fn waits(run: &RunHistory, end: Micros) -> Vec<Span> {
             EventKind::Started
             | EventKind::Released
             | EventKind::Paused
+            | EventKind::ApprovalOpened
             | EventKind::Resumed
             | EventKind::Reclaimed
             | EventKind::Succeeded

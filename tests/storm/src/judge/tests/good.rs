@@ -366,6 +366,7 @@ impl Good {
             EventKind::StepUnknown => StepState::Unknown,
             EventKind::StepRetryScheduled => StepState::Waiting,
             EventKind::StepStarted
+            | EventKind::ApprovalOpened
             | EventKind::StepGivenBack
             | EventKind::Started
             | EventKind::Claimed
