@@ -269,7 +269,13 @@ begin
     from longhaul.step
     where step.run_id = resume_run.run_id
       and step.state = 'unknown'
-      and step.effect = 'at_most_once'
+      and step.effect in ('at_most_once', 'transactional')
+      and not exists (
+          select from longhaul.approval
+          where approval.run_id = step.run_id
+            and approval.step_seq = step.seq
+            and approval.attempt = step.attempt
+            and approval.verb in ('happened', 'did_not_happen', 'give_up'))
     order by step.seq
     limit 1;
     if found then

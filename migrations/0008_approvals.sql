@@ -36,13 +36,19 @@ begin
     cross join json_array_elements(agent_version.definition -> 'tools') as entry (tool)
     where agent_version.id = asked_run.agent_version_id
       and entry.tool ->> 'name' = asked_step.name;
+    update longhaul.approval
+    set state = 'superseded', decided_at = now()
+    where approval.run_id = open_approval.run_id
+      and approval.step_seq = open_approval.step_seq
+      and approval.attempt <> asked_step.attempt
+      and approval.state = 'open';
     insert into longhaul.approval (run_id, step_seq, attempt, fence, reason, verbs, summary, settles_at)
     values (
         run_id, step_seq, asked_step.attempt, asked_run.fence,
-        case asked_step.effect when 'at_most_once' then 'unknown_outcome' else 'retries_exhausted' end,
+        case when asked_step.effect in ('at_most_once', 'transactional') then 'unknown_outcome' else 'retries_exhausted' end,
         array['happened', 'did_not_happen']
             || case when asked_run.ended_at is null and tool -> 'probe' is not null then '{probe_again}'::text[] end
-            || case when asked_run.state <> 'cancelled' and asked_step.effect <> 'at_most_once' then '{approve,reject}'::text[] end
+            || case when asked_run.state <> 'cancelled' and asked_step.effect in ('read_only', 'idempotent') then '{approve,reject}'::text[] end
             || '{give_up}'::text[],
         format('Step %s, %s of %s, may have happened: %s. Did it?', step_seq, asked_step.effect, asked_step.name,
             coalesce(asked_step.error ->> 'message', 'its worker was lost while it was out')),
@@ -60,16 +66,37 @@ returns void
 language plpgsql
 as $$
 #variable_conflict use_variable
+declare
+    doubt record;
 begin
     update longhaul.approval
     set state = 'withdrawn', decided_at = now()
     where approval.run_id = any (run_ids)
       and approval.state = 'open';
-    perform longhaul.open_approval(step.run_id, step.seq)
-    from longhaul.step
-    where step.run_id = any (run_ids)
-      and step.state = 'unknown'
-    order by step.run_id, step.seq;
+    for doubt in
+        select step.run_id, step.seq, newest
+        from longhaul.step
+        left join lateral (
+            select approval as newest
+            from longhaul.approval
+            where approval.run_id = step.run_id
+              and approval.step_seq = step.seq
+              and approval.attempt = step.attempt
+              and approval.state = 'decided'
+            order by approval.decided_at desc
+            limit 1
+        ) as decided on true
+        where step.run_id = any (run_ids)
+          and step.state = 'unknown'
+        order by step.run_id, step.seq
+    loop
+        -- What was decided and not done yet is done now.
+        if (doubt.newest).verb in ('happened', 'did_not_happen', 'give_up', 'reject') then
+            perform longhaul.settle_step(doubt.newest);
+        else
+            perform longhaul.open_approval(doubt.run_id, doubt.seq);
+        end if;
+    end loop;
 end
 $$;
 
@@ -82,7 +109,7 @@ as $$
     select case
         when kind <> 'tool' then coalesce(result, 'null')
         else json_build_object(
-            'content', case when result is null then 'This call was carried out. Its result is not known.'
+            'content', case when json_typeof(result) is null or json_typeof(result) = 'null' then 'This call was carried out. Its result is not known.'
                             when json_typeof(result) = 'string' then result #>> '{}'
                             else result::text end,
             'notes', json_build_array(format('that it happened, and this result, was told by %s', actor)))
@@ -179,6 +206,15 @@ begin
             format('%s is not among the decisions of approval %s', verb, approval_id),
             'they are: ' || array_to_string(decided.verbs, ', '));
     end if;
+    if verb = 'happened' and result is null and exists (
+        select from longhaul.step
+        where step.run_id = of_run
+          and step.seq = decided.step_seq
+          and step.kind <> 'tool'
+    ) then
+        perform longhaul.refuse('LH422', 'invalid_decision', 'a workflow goes on with the result of its step',
+            'give it as JSON, as the step would have: null where it returns nothing');
+    end if;
     if verb = 'did_not_happen' and clock_timestamp() < decided.settles_at then
         perform longhaul.refuse('LH409', 'too_early',
             format('the call may still be on its way until %s',
@@ -227,7 +263,7 @@ begin
         -- The run as a whole begins again where it stopped; one crash stays, as after longhaul.resume_run.
         crashes       = case when decided.step_seq is null then least(run.crashes, 1) else run.crashes end,
         resumed_fence = case when decided.step_seq is null and verb = 'approve' then run.fence else run.resumed_fence end,
-        deadline_at   = case when verb in ('approve', 'did_not_happen') and run.deadline_at <= now()
+        deadline_at   = case when verb in ('approve', 'did_not_happen', 'probe_again') and run.deadline_at <= now()
                              then now() + (run.deadline_at - run.created_at) else run.deadline_at end
     where run.id = of_run;
     if notify and wakes_it then

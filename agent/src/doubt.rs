@@ -142,10 +142,12 @@ impl<'a> Doubts<'a> {
         self.tool(step)?.probe.as_ref()
     }
 
-    /// When a call can no longer be on its way. Before that nobody can say that it did not happen.
+    /// When a call can no longer be on its way, and a slow target is done with it. Before that no probe can say that it
+    /// did not happen.
     fn settles_at(&self, step: &Step) -> DateTime<Utc> {
         let limit = self.tool(step).map_or(0, |tool| i64::from(tool.timeout_seconds));
-        step.attempt_started_at + TimeDelta::seconds(limit)
+        let after = self.probe(step).map_or(0, |probe| i64::from(probe.after_seconds));
+        step.attempt_started_at + TimeDelta::seconds(limit) + TimeDelta::seconds(after)
     }
 
     fn unknown(&self) -> impl Iterator<Item = &'a Step> {

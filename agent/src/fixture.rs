@@ -192,6 +192,7 @@ pub(crate) fn probe() -> Probe {
     Probe {
         tool: "look".to_owned(),
         input: Map::from_iter([("key".to_owned(), json!("{key}"))]),
+        after_seconds: 0,
         happened: rule(true),
         did_not_happen: rule(false),
     }

@@ -172,7 +172,7 @@ pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
         return at_the_deadline(agent, journal, now);
     }
     if let Some(error) = rejected(journal) {
-        return Action::Fail(error);
+        return at_a_rejection(journal, error);
     }
     let taken_up = take_up(agent, journal, now);
     if !taken_up.is_empty() {
@@ -290,24 +290,7 @@ fn at_the_deadline(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
              resuming the run gives it the same time once more",
         )
     };
-    let mut moves: Vec<Move> = journal
-        .steps
-        .iter()
-        .filter(|step| matches!(step.state, StepState::Waiting | StepState::Interrupted))
-        .map(|step| {
-            let in_doubt = step.maybe_applied || step.state == StepState::Interrupted;
-            let unknown = match effect(step) {
-                Effect::AtMostOnce if in_doubt => return lost_track(step),
-                Effect::Idempotent if in_doubt => Some(UnknownReason::RetriesExhausted),
-                Effect::ReadOnly | Effect::Idempotent | Effect::Transactional | Effect::AtMostOnce => None,
-            };
-            Move::GiveUp {
-                seq: step.seq,
-                unknown,
-                error: error(),
-            }
-        })
-        .collect();
+    let mut moves = give_up_all(journal, &error());
     let doubts = Doubts {
         agent,
         journal,
@@ -320,6 +303,41 @@ fn at_the_deadline(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
         return Action::Act(moves);
     }
     doubts.park(None).unwrap_or_else(|| Action::Fail(error()))
+}
+
+/// The end of all that waits, or that a dead worker left. What may have happened becomes unknown.
+fn give_up_all(journal: &Journal, error: &StepError) -> Vec<Move> {
+    let open = journal
+        .steps
+        .iter()
+        .filter(|step| matches!(step.state, StepState::Waiting | StepState::Interrupted));
+    let give_up = |step: &Step| {
+        let in_doubt = step.maybe_applied || step.state == StepState::Interrupted;
+        let unknown = match effect(step) {
+            Effect::AtMostOnce if in_doubt => return lost_track(step),
+            Effect::Idempotent if in_doubt => Some(UnknownReason::RetriesExhausted),
+            Effect::ReadOnly | Effect::Idempotent | Effect::Transactional | Effect::AtMostOnce => None,
+        };
+        Move::GiveUp {
+            seq: step.seq,
+            unknown,
+            error: error.clone(),
+        }
+    };
+    open.map(give_up).collect()
+}
+
+/// A run that a person rejected fails once nothing of it is open. What may have happened is asked about as it ends.
+fn at_a_rejection(journal: &Journal, error: StepError) -> Action {
+    if journal.steps.iter().any(|step| step.state == StepState::Running) {
+        return Action::Await { until: None };
+    }
+    let moves = give_up_all(journal, &error);
+    if moves.is_empty() {
+        Action::Fail(error)
+    } else {
+        Action::Act(moves)
+    }
 }
 
 fn call_model(agent: &Agent, turn: u32, replaces: Option<u32>) -> Action {

@@ -21,6 +21,8 @@ pub struct Probe {
     /// What it is asked, an object. Texts may hold `{key}`, the call's idempotency key, and `{field}`, a field of the
     /// call's input; a text that is nothing but a place takes its value as it is.
     pub input: Map<String, Value>,
+    /// How long after the call's own time limit it is asked: a target that is slow may still be at work.
+    pub after_seconds: u32,
     /// The answer says that the call happened.
     pub happened: Rule,
     /// The answer says that it did not. Anything else is for a person.

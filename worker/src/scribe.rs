@@ -63,7 +63,7 @@ impl Draft {
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.writes.events.is_empty()
+        self.writes.events.is_empty() && self.writes.asks.is_empty()
     }
 
     pub(crate) fn begin(&mut self, step: StepBegin) {
@@ -201,7 +201,8 @@ impl Scribe {
             let begun = writes.begun.iter().map(|step| (step.state, step.seq));
             let changed = writes.changed.iter().map(|step| (step.state, step.seq));
             let unknown = begun.chain(changed).filter(|(state, _)| *state == "unknown");
-            writes.asks = unknown.map(|(_, seq)| seq).collect();
+            let unknown: Vec<i32> = unknown.map(|(_, seq)| seq).collect();
+            writes.asks.extend(unknown);
         }
         for (event, seq) in writes.events.iter_mut().zip(self.event_seq + 1..) {
             event.seq = seq;

@@ -22,6 +22,7 @@ pub(super) const TOOL_CALLS_PER_TURN_MAX: Number = number(1, 64, "the calls of a
 pub(super) const WALL_CLOCK_SECONDS: Number =
     number(1, 365 * DAY, "a run that may wait longer than a year is forgotten");
 pub(super) const TIMEOUT_SECONDS: Number = number(1, DAY, "a worker is busy all that time");
+pub(super) const AFTER_SECONDS: Number = number(0, DAY, "a run waits all that time");
 pub(super) const ATTEMPTS_MAX: Number = number(1, 100, "more attempts help nobody and burden the target");
 pub(super) const INITIAL_MS: Number = number(1, 3_600_000, "a first delay beyond an hour is no retry");
 pub(super) const CAP_MS: Number = number(1, 86_400_000, "a delay beyond a day is no retry");

@@ -19,6 +19,7 @@ fn probe() -> Probe {
             .as_object()
             .unwrap()
             .clone(),
+        after_seconds: 30,
         happened: rule("/refund/id", None),
         did_not_happen: Rule {
             present: Some(false),

@@ -63,10 +63,16 @@ impl Accepts for NewDecision {
     fn read(body: &RawValue) -> Result<Self, Problem> {
         let fields = Fields::of_body(body)?;
         fields.known(&["verb", "words", "result", "actor"])?;
+        let verb: String = fields.required("verb", fields.text("verb")?, "a decision, such as \"happened\"")?;
+        // Null is what a step that returns nothing has answered.
+        let result = match verb.as_str() {
+            "happened" => fields.raw("result"),
+            _ => fields.value("result"),
+        };
         Ok(Self {
-            verb: fields.required("verb", fields.text("verb")?, "a decision, such as \"happened\"")?,
+            verb,
             words: fields.text("words")?,
-            result: fields.value("result").map(ToOwned::to_owned),
+            result: result.map(ToOwned::to_owned),
             actor: fields.text("actor")?,
         })
     }

@@ -14,4 +14,4 @@ select
 from longhaul.approval
 left join longhaul.step on step.run_id = approval.run_id and step.seq = approval.step_seq
 where approval.run_id = $1
-order by approval.opened_at, approval.id
+order by approval.opened_at, approval.state = 'open', approval.id

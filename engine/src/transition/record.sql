@@ -78,7 +78,8 @@ with holder as materialized (
                                   else step.budget_from end,
         result             = ($42::text[])[n]::json,
         error              = ($43::text[])[n]::json,
-        evidence           = change.evidence::json,
+        evidence           = case when change.attempt > step.attempt then change.evidence::json
+                                  else coalesce(change.evidence::json, step.evidence) end,
         worker_id          = case when change.attempt > step.attempt then ($3::uuid[])[changed.entry]
                                   else step.worker_id end,
         fence              = ($2::bigint[])[changed.entry],

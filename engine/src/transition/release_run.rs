@@ -35,6 +35,7 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn release_run(&self, claim: &Claim, event_seq: i32, why: Release) -> Result<bool, EngineError> {
+        let mut transaction = self.pool.begin().await?;
         let released = sqlx::query_file_scalar!(
             "src/transition/release_run.sql",
             claim.run.0,
@@ -46,8 +47,14 @@ impl Engine {
             i32::from(why == Release::DriverBroke),
             limits::CRASHES_MAX,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
+        if released.is_some() && why == Release::DriverBroke {
+            sqlx::query_file!("src/transition/ask_about_quarantined.sql", &[claim.run.0])
+                .fetch_all(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
         Ok(released.is_some())
     }
 }

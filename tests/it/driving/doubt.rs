@@ -102,6 +102,7 @@ const PROBE: &str = r#"
 [tool.probe]
 tool = "look"
 input = { key = "{key}", about = "about {text}" }
+after_seconds = 0
 happened = { pointer = "/id" }
 did_not_happen = { pointer = "/id", present = false }
 "#;
@@ -526,4 +527,21 @@ async fn a_run_that_waits_for_a_person_as_a_whole_is_approved_or_rejected() {
         }
         worker.drain().await;
     }
+}
+
+#[tokio::test]
+async fn what_a_decision_was_taken_by_stays_to_be_seen() {
+    let (world, run) = world(&once(), &["pay"]).await;
+    let bank = Bank::new([Goes::Unseen]);
+    let worker = world.worker(world.config("worker A"), bank.functions());
+    let approval = open(&world, run).await;
+    let evidence = "select coalesce(evidence, '{}') from longhaul_audit.step where run_id = $1 and seq = 2";
+    let before = world.sql(evidence, run).await;
+
+    decide(&world, &approval, "happened").await.expect("it is decided");
+    succeeded(&world, run).await;
+
+    assert_ne!(before, json!({}));
+    assert_eq!(world.sql(evidence, run).await, before);
+    worker.drain().await;
 }

@@ -200,7 +200,8 @@ impl Memory {
         if has_ended(&step.state) {
             return;
         }
-        if change.attempt > step.attempt {
+        let begins = change.attempt > step.attempt;
+        if begins {
             if step.attempt > 0 {
                 self.tables.attempt.push(AttemptRow {
                     run_id: step.run_id,
@@ -228,7 +229,9 @@ impl Memory {
         step.fence = claim.fence.0;
         step.result = parsed(change.result.as_ref());
         step.error = parsed(change.error.as_ref());
-        step.evidence = parsed(change.evidence.as_ref());
+        if begins || change.evidence.is_some() {
+            step.evidence = parsed(change.evidence.as_ref());
+        }
         step.ended_at = has_ended(change.state).then_some(at);
         if change.fresh_budget {
             step.budget_from = at;

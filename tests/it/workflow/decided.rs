@@ -205,3 +205,85 @@ async fn a_workflow_that_a_person_rejects_fails_with_their_words() {
     assert_eq!(outside.names().len(), 1);
     worker.drain().await;
 }
+
+/// Pays, and fails where that fails.
+fn pays_or_fails(outside: &Outside) -> impl FnOnce(Builder) -> Builder + use<> {
+    let outside = outside.clone();
+    move |builder| {
+        builder.workflow("pays", move |ctx: Context, _: Order| {
+            let outside = outside.clone();
+            async move {
+                let paying = ctx.step("pay", (), move |call, ()| {
+                    outside.note("pay", &call);
+                    async { Err::<Value, _>(FunctionError::transient("the line went dead")) }
+                });
+                Ok(paying.await?)
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_gave_up_is_not_sent_again_by_whoever_resumes_the_run() {
+    let world = world().await;
+    let outside = Outside::default();
+    let worker = world.worker_with(world.config("worker A"), pays_or_fails(&outside));
+    let run = start(&world, "pays").await;
+    decide(&world, &open(&world, run).await, "give_up").await;
+    let failed = async |fence: i64| {
+        world
+            .until(run, "the run fails", |run| run.state == "failed" && run.fence.0 > fence)
+            .await
+    };
+    let first = failed(1).await;
+
+    world.engine.resume_run(run, None, None).await.expect("it is resumed");
+    failed(first.fence.0).await;
+
+    assert_eq!(outside.names().len(), 1, "it may have happened");
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_decision_about_a_run_whose_time_is_over_is_done_and_what_is_open_is_asked() {
+    let world = world().await;
+    let outside = Outside::default();
+    let worker = world.worker_with(world.config("worker A"), pays_or_fails(&outside));
+    let run = start(&world, "pays").await;
+    let approval = open(&world, run).await;
+    sqlx::query("update longhaul.run set deadline_at = created_at where id = $1")
+        .bind(run.0)
+        .execute(&world.database.pool().await)
+        .await
+        .unwrap();
+
+    decide(&world, &approval, "happened").await;
+
+    let ended = world.until(run, "the run ends", |run| run.ended_at.is_some()).await;
+    let error: Value = serde_json::from_str(&ended.error.unwrap()).unwrap();
+    assert_eq!(error["code"], "deadline_exceeded");
+    assert_eq!(steps(&world, run).await["pay#1"], "succeeded");
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn what_was_decided_and_not_done_yet_is_done_by_the_cancel_that_comes_first() {
+    let world = world().await;
+    let outside = Outside::default();
+    let worker = world.worker_with(world.config("worker A"), pays_or_fails(&outside));
+    let run = start(&world, "pays").await;
+    let approval = open(&world, run).await;
+    worker.drain().await;
+    decide(&world, &approval, "happened").await;
+
+    world.engine.cancel_run(run, None, None).await.expect("it is cancelled");
+
+    let step = "select to_jsonb(step) from longhaul_audit.step where run_id = $1";
+    let step = world.sql(step, run).await;
+    assert_eq!(
+        (&step["state"], &step["result"]),
+        (&json!("succeeded"), &json!({"paid": "told"}))
+    );
+    let asked = "select to_jsonb(count(*)) from longhaul_audit.approval where run_id = $1";
+    assert_eq!(world.sql(asked, run).await, json!(1), "nobody is asked again");
+}

@@ -33,6 +33,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use stop::Why;
 use waits::Mail;
 
 /// The workflow's own future. Its panics are caught.
@@ -46,7 +47,8 @@ pub(super) async fn drive(shared: Arc<Shared>, held: Held) -> Result<(), EngineE
     };
     let input = held.claimed.input.clone();
     let mut driver = Driver::take_up(shared, held).await?;
-    if driver.stop().is_none() && driver.take_up_decisions().await? == Flow::Done {
+    let goes_on = !matches!(driver.stop(), Some(Why::Lost | Why::Cancel));
+    if goes_on && driver.take_up_decisions().await? == Flow::Done {
         return Ok(());
     }
     driver.run(&workflow, input).await

@@ -4,6 +4,7 @@ use super::form::Form;
 use super::report::{Report, quote, shown};
 use super::schema::from_toml;
 use crate::definition::Tool;
+use crate::definition::limits::AFTER_SECONDS;
 use crate::effect::Effect;
 use crate::probe::{Probe, Rule};
 use serde_json::{Map, Value};
@@ -15,14 +16,19 @@ pub(super) fn read_probe(report: &mut Report<'_>, form: &Form<'_>) -> Option<Pro
         return None;
     }
     let form = form.section(report, "probe");
-    form.only(report, &["tool", "input", "happened", "did_not_happen"]);
+    form.only(
+        report,
+        &["tool", "input", "after_seconds", "happened", "did_not_happen"],
+    );
     let tool = form.required(report, "tool", "the name of a read_only tool of this agent");
     let input = read_input(report, &form);
+    let after_seconds = form.small_number(report, "after_seconds", AFTER_SECONDS);
     let happened = read_rule(report, &form, "happened");
     let did_not_happen = read_rule(report, &form, "did_not_happen");
     let probe = Probe {
         tool: tool?,
         input: input?,
+        after_seconds: after_seconds.unwrap_or(30),
         happened: happened?,
         did_not_happen: did_not_happen?,
     };

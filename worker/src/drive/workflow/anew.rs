@@ -2,6 +2,7 @@
 
 use super::Driver;
 use super::asked::failed;
+use super::decided::GIVEN_UP;
 use crate::workflow::Child;
 use agent::StepError;
 use engine::query::{LastFailure, TaskRow};
@@ -83,7 +84,8 @@ impl Driver {
     pub(super) fn is_done_anew(&self, row: &TaskRow) -> bool {
         match row.state.as_str() {
             "succeeded" => self.anew.is_child(row),
-            "failed" => self.anew.is_step(row),
+            // What a person gave up may have happened.
+            "failed" => self.anew.is_step(row) && failed(row.error.as_deref()).into_inner().code != GIVEN_UP,
             // It was given up when its run ended.
             "cancelled" => self.begins_anew(row),
             _ => false,

@@ -107,7 +107,8 @@ impl Driver {
                 return;
             }
             let goes_on = self.decisions.lets_go_on(&row);
-            let resumed = self.begins_anew(&row) || goes_on == Some(Verb::Approve);
+            let is_asked = row.state == "unknown" && self.decisions.is_open(&row);
+            let resumed = self.begins_anew(&row) && !is_asked || goes_on == Some(Verb::Approve);
             match row.state.as_str() {
                 _ if self.is_done_anew(&row) => {
                     step.key = match row.kind.as_str() {
@@ -174,7 +175,8 @@ impl Driver {
                 step.maybe_applied |= step.ask.effect.leaves_doubt();
                 step.attempts_max = step.attempts_max.saturating_add(1);
             }
-            "unknown" if resumed && repeatable => {
+            // Of a transaction that its function ended by itself nobody knows what stands.
+            "unknown" if resumed && repeatable && step.ask.effect != Effect::Transactional => {
                 step.begin_afresh(self.hold.now());
             }
             _ => {

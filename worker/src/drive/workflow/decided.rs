@@ -28,6 +28,13 @@ impl Decisions {
         Some((asked, asked.verb.as_deref().and_then(Verb::parse)?))
     }
 
+    /// Whether somebody is asked about a step as it stands.
+    pub(super) fn is_open(&self, row: &TaskRow) -> bool {
+        let about = (Some(row.seq), Some(row.attempt));
+        let mut open = self.0.iter().filter(|asked| asked.state == "open");
+        open.any(|asked| (asked.step_seq, asked.attempt) == about)
+    }
+
     /// Whether a step that nobody could vouch for goes on, and how.
     pub(super) fn lets_go_on(&self, row: &TaskRow) -> Option<Verb> {
         let (_, verb) = self.about(row).filter(|_| row.state == "unknown")?;
@@ -122,10 +129,13 @@ impl Driver {
     }
 }
 
+/// Code of a step that a person gave up: it may have happened, so nothing ever does it anew.
+pub(super) const GIVEN_UP: &str = "given_up";
+
 fn given_up(asked: &AskedRow) -> StepError {
     let message = match &asked.words {
         Some(words) => format!("a person gave this step up: {words}"),
         None => "a person gave this step up".to_owned(),
     };
-    StepError::new(ErrorClass::Unknown, "given_up", message)
+    StepError::new(ErrorClass::Unknown, GIVEN_UP, message)
 }

@@ -180,6 +180,7 @@ impl Driver {
                         doubts.push(step.ask.effect == Effect::AtMostOnce);
                     }
                     if step.phase == Phase::Unknown {
+                        self.draft.ask(unsigned(seq));
                         continue;
                     }
                     (change(seq, step, ended(doubtful)), doubtful)
@@ -192,6 +193,7 @@ impl Driver {
             let was_out = row.state == "running";
             let once_only = row.effect == Effect::AtMostOnce.as_str();
             if row.state == "unknown" {
+                self.draft.ask(unsigned(row.seq));
                 doubts.push(once_only);
             }
             if !was_out && row.state != "waiting" {
