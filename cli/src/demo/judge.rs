@@ -61,6 +61,7 @@ pub(super) fn judge(evidence: &Evidence) -> Verdict {
             .iter()
             .any(|message| message.text.as_deref().is_some_and(|text| text.contains(refund)))
     });
+    let errors = transcript.iter().filter(|message| message.is_error).count();
     let one_key = keys.len() == 1 && !keys.contains(&None);
     let check = |promise: &str, held: bool, seen: String| Check {
         promise: promise.to_owned(),
@@ -81,6 +82,11 @@ pub(super) fn judge(evidence: &Evidence) -> Verdict {
                 format!("arrivals: {}, keys: {}", ledger.len(), keys.len()),
             ),
             check("it was paid once", paid.len() == 1, format!("payments: {}", paid.len())),
+            check(
+                "every tool did what it was asked",
+                errors == 0,
+                format!("errors: {errors}"),
+            ),
             check(
                 "the conversation names that refund",
                 names_it,

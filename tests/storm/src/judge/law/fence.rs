@@ -61,10 +61,10 @@ impl Holding {
 
 /// A step's row, or that of one of its attempts, that was not written by whoever its events name.
 fn unlike_its_events(history: &History, run: &RunHistory, step: &Step) -> Option<String> {
-    // Whoever steers a run from outside leaves these columns as they are.
+    // Whoever steers a run from outside, or asks people about a step, leaves these columns as they are.
     let events: Vec<&Event> = run
         .events_of(step.seq)
-        .filter(|event| event.worker_id.is_some())
+        .filter(|event| event.worker_id.is_some() && event.kind != EventKind::ApprovalOpened)
         .collect();
     let begins = |attempt: i32| {
         if attempt == 1 && step.begins_unrecorded() {
