@@ -18,10 +18,8 @@ async fn the_refund_desk_looks_up_checks_refunds_and_answers() {
     world.environment.insert("PAYMENTS_URL".into(), payments.base_url());
     world.environment.insert("PAYMENTS_TOKEN".into(), "token".into());
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/refund-desk");
-    let file = workspace_file("examples/refund-desk/agent.toml").replace(
-        "timeout_seconds = 10",
-        &format!("timeout_seconds = 10\nworking_dir = {example:?}"),
-    );
+    let file = workspace_file("examples/refund-desk/agent.toml")
+        .replace("working_dir = \".\"", &format!("working_dir = {example:?}"));
     world.apply(&file).await;
     let run = world
         .start(
