@@ -55,7 +55,9 @@ fn decided(doubts: Doubts<'_>, step: &Step, (asked, decision): (&Asked, &Decisio
         Verb::Happened => resolve(Resolution::Succeeded(decision.told.clone().unwrap_or_default())),
         Verb::DidNotHappen => again(doubts, step, Again::DidNotHappen),
         Verb::Approve => again(doubts, step, Again::Resumed),
-        Verb::GiveUp | Verb::Reject | Verb::ProbeAgain => resolve(Resolution::Failed(given_up(decision))),
+        Verb::GiveUp | Verb::Reject | Verb::ProbeAgain => {
+            resolve(Resolution::Failed(StepError::given_up(decision.words.as_deref())))
+        }
     }
 }
 
@@ -75,16 +77,6 @@ fn again(doubts: Doubts<'_>, step: &Step, why: Again) -> Move {
         },
         (Probing::Over, Again::Due | Again::Interrupted | Again::Resumed) => Move::Ask { seq },
     }
-}
-
-/// What the model is told of a call that was given up.
-fn given_up(decision: &Decision) -> StepError {
-    let message = match &decision.words {
-        Some(words) => format!("a person gave this call up: {words}"),
-        None => "a person gave this call up".to_owned(),
-    };
-    StepError::new(ErrorClass::Unknown, "given_up", message)
-        .suggest("nobody knows whether it happened: do not repeat it, and do not count on it")
 }
 
 /// What the step's probes have said, or the next one; a person where they cannot say.

@@ -48,6 +48,9 @@ impl ErrorClass {
     }
 }
 
+/// Code of a call that a person gave up.
+pub const GIVEN_UP: &str = "given_up";
+
 /// An error as recorded on a step or a run and shown to people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepError {
@@ -80,6 +83,25 @@ impl StepError {
             step: None,
             fatal: false,
         }
+    }
+
+    /// Of a call that a person gave up. It may have happened, so nothing ever makes it anew.
+    pub fn given_up(words: Option<&str>) -> Self {
+        let message = match words {
+            Some(words) => format!("a person gave this call up: {words}"),
+            None => "a person gave this call up".to_owned(),
+        };
+        Self::new(ErrorClass::Unknown, GIVEN_UP, message)
+            .suggest("nobody knows whether it happened: do not repeat it, and do not count on it")
+    }
+
+    /// Of a run that a person decided is not to go on.
+    pub fn rejected(actor: &str, words: Option<&str>) -> Self {
+        let message = match words {
+            Some(words) => format!("{actor} decided that the run does not go on: {words}"),
+            None => format!("{actor} decided that the run does not go on"),
+        };
+        Self::new(ErrorClass::Permanent, "rejected", message)
     }
 
     /// The same with a suggestion.

@@ -206,14 +206,7 @@ fn rejected(journal: &Journal) -> Option<StepError> {
             actor,
             words,
             ..
-        }) => Some(StepError::new(
-            ErrorClass::Permanent,
-            "rejected",
-            match words {
-                Some(words) => format!("{actor} decided that the run does not go on: {words}"),
-                None => format!("{actor} decided that the run does not go on"),
-            },
-        )),
+        }) => Some(StepError::rejected(actor, words.as_deref())),
         Standing::Open | Standing::Decided(_) | Standing::Closed => None,
     }
 }

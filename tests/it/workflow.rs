@@ -95,6 +95,22 @@ async fn start(world: &World, kind: &str) -> RunId {
     world.engine.start_run(&start).await.expect("the run starts").run
 }
 
+/// Waits until this counts any sessions.
+async fn seen(pool: &sqlx::PgPool, sessions: &'static str) {
+    let counting = async {
+        while sqlx::query_scalar::<_, i64>(sessions)
+            .fetch_one(pool)
+            .await
+            .expect("sessions are read")
+            == 0
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    let seen = tokio::time::timeout(longhaul_tests::world::PATIENCE, counting).await;
+    assert!(seen.is_ok(), "{sessions}");
+}
+
 /// The state of each step by its identity.
 async fn steps(world: &World, run: RunId) -> Value {
     world

@@ -1,6 +1,6 @@
 //! Workflows that start others below themselves.
 
-use super::{Outside, world};
+use super::{Outside, seen, world};
 use engine::query::RunDetail;
 use engine::{RunId, StartRun};
 use longhaul_tests::world::World;
@@ -335,19 +335,7 @@ async fn starting_a_child_is_tried_on_while_the_database_is_away() {
     let cut = "
         select count(pg_terminate_backend(pid)) from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock' and query ilike '%start_child%'";
-    let cutting = async {
-        while sqlx::query_scalar::<_, i64>(cut)
-            .fetch_one(&pool)
-            .await
-            .expect("sessions are read")
-            == 0
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(longhaul_tests::world::PATIENCE, cutting)
-        .await
-        .expect("the start of a child waits");
+    seen(&pool, cut).await;
     held.rollback().await.expect("the row is let go");
 
     let ended = world.settled(run).await;

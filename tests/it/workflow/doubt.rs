@@ -1,11 +1,10 @@
 //! What a dead worker may have done without a trace: the doubt lasts, however its next holder is stopped.
 
-use super::{Order, Outside, start, steps, world};
+use super::{Order, Outside, seen, start, steps, world};
 use engine::RunId;
-use longhaul_tests::world::{PATIENCE, WorkerHandle, World};
+use longhaul_tests::world::{WorkerHandle, World};
 use serde_json::json;
 use sqlx::PgPool;
-use std::time::Duration;
 use worker::{Builder, Context, FunctionError, StepFailed, WorkflowError};
 
 /// A step in each of these branches. Whoever takes the run up later asks for nothing before it is let go on.
@@ -68,19 +67,10 @@ async fn taken_over(
 }
 
 async fn until_blocked(pool: &PgPool) {
-    let blocked = "select exists (
-        select from pg_stat_activity
-        where datname = current_database() and wait_event_type = 'Lock')";
-    let waiting = async {
-        while !sqlx::query_scalar::<_, bool>(blocked)
-            .fetch_one(pool)
-            .await
-            .expect("sessions are read")
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("somebody waits");
+    let blocked = "
+        select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'";
+    seen(pool, blocked).await;
 }
 
 /// It is given back, and goes on once it is let.

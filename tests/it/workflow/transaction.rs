@@ -1,6 +1,6 @@
 //! Steps whose writes are committed with their results.
 
-use super::{Outside, quick, start, steps, world};
+use super::{Outside, quick, seen, start, steps, world};
 use engine::RunId;
 use longhaul_tests::world::World;
 use serde_json::{Value, json};
@@ -235,22 +235,6 @@ async fn a_transaction_that_the_workflow_does_not_wait_for_is_done_all_the_same(
     );
     world.events(run).await;
     worker.drain().await;
-}
-
-/// Waits until this counts any sessions.
-async fn seen(pool: &sqlx::PgPool, sessions: &'static str) {
-    let seen = async {
-        while sqlx::query_scalar::<_, i64>(sessions)
-            .fetch_one(pool)
-            .await
-            .expect("sessions are read")
-            == 0
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    let seen = tokio::time::timeout(longhaul_tests::world::PATIENCE, seen).await;
-    assert!(seen.is_ok(), "{sessions}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use agent::wire::messages::parse_reply;
 use agent::{Asked, Decision, Effect, ErrorClass, Journal, Standing, Step, StepBody, StepError, StepState, Verb};
 use engine::query::{AskedRow, StepRow};
 use engine::{Claimed, EngineError, Fence};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -95,12 +96,7 @@ fn asked(row: &AskedRow, resumed_fence: Fence) -> Result<Asked, EngineError> {
             verb: Verb::parse(verb).ok_or_else(|| unreadable(&what("verb"), &verb))?,
             actor: row.actor.clone().unwrap_or_default(),
             words: row.words.clone(),
-            told: row
-                .told
-                .as_deref()
-                .map(serde_json::from_str)
-                .transpose()
-                .map_err(|error| unreadable(&what("result"), &error))?,
+            told: parsed(row.told.as_deref(), &what("result"))?,
         }),
         _ => Standing::Closed,
     };
@@ -144,6 +140,12 @@ fn unreadable(what: &str, error: &dyn std::fmt::Display) -> EngineError {
     EngineError::Unreadable(format!("{what}: {error}"))
 }
 
+/// What a column's JSON text says.
+fn parsed<T: DeserializeOwned>(text: Option<&str>, what: &str) -> Result<Option<T>, EngineError> {
+    let parse = |text| serde_json::from_str(text).map_err(|error| unreadable(what, &error));
+    text.map(parse).transpose()
+}
+
 fn number(value: i32) -> Result<u32, EngineError> {
     u32::try_from(value).map_err(|error| unreadable("step number", &error))
 }
@@ -174,12 +176,7 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
             call_id: row.call_id.clone().unwrap_or_default(),
             name: row.name.clone(),
             effect: Effect::parse(&row.effect).ok_or_else(|| unreadable(&what("effect"), &row.effect))?,
-            outcome: row
-                .result
-                .as_deref()
-                .map(serde_json::from_str)
-                .transpose()
-                .map_err(|error| unreadable(&what("result"), &error))?,
+            outcome: parsed(row.result.as_deref(), &what("result"))?,
         },
         "probe" => {
             let about = probed(row.identity.as_deref());
@@ -188,12 +185,7 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
                 of,
                 attempt,
                 name: row.name.clone(),
-                outcome: row
-                    .result
-                    .as_deref()
-                    .map(serde_json::from_str)
-                    .transpose()
-                    .map_err(|error| unreadable(&what("result"), &error))?,
+                outcome: parsed(row.result.as_deref(), &what("result"))?,
             }
         }
         other => return Err(unreadable(&what("kind"), &other)),
@@ -208,12 +200,7 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
         attempt_started_at: row.attempt_started_at.unwrap_or(row.budget_from),
         budget_from: row.budget_from,
         due_at: row.due_at,
-        error: row
-            .error
-            .as_deref()
-            .map(serde_json::from_str)
-            .transpose()
-            .map_err(|error| unreadable(&what("error"), &error))?,
+        error: parsed(row.error.as_deref(), &what("error"))?,
         resumed_over: row.fence <= resumed_fence,
         replaces: row.replaces_seq.map(number).transpose()?,
         body,

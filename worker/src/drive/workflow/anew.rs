@@ -2,9 +2,9 @@
 
 use super::Driver;
 use super::asked::failed;
-use super::decided::GIVEN_UP;
 use crate::workflow::Child;
 use agent::StepError;
+use agent::error::GIVEN_UP;
 use engine::query::{LastFailure, TaskRow};
 use engine::{Fence, RunId};
 use std::collections::{HashMap, HashSet};

@@ -3,7 +3,7 @@
 use super::Driver;
 use super::asked::unsigned;
 use crate::hold::Flow;
-use agent::{ErrorClass, StepError, Verb};
+use agent::{StepError, Verb};
 use engine::query::{AskedRow, TaskRow};
 use engine::{Ending, EngineError, Fence, StepChange};
 use serde_json::json;
@@ -47,11 +47,7 @@ impl Decisions {
         let asked = self.0.iter().rev().find(about_run)?;
         (asked.verb.as_deref() == Some(Verb::Reject.as_str())).then(|| {
             let actor = asked.actor.as_deref().unwrap_or("somebody");
-            let message = match &asked.words {
-                Some(words) => format!("{actor} decided that the run does not go on: {words}"),
-                None => format!("{actor} decided that the run does not go on"),
-            };
-            StepError::new(ErrorClass::Permanent, "rejected", message)
+            StepError::rejected(actor, asked.words.as_deref())
         })
     }
 }
@@ -84,7 +80,7 @@ impl Driver {
                     row.error = None;
                 }
                 Verb::GiveUp | Verb::Reject | Verb::DidNotHappen | Verb::Approve | Verb::ProbeAgain => {
-                    row.error = Some(json!(given_up(asked)).to_string());
+                    row.error = Some(json!(StepError::given_up(asked.words.as_deref())).to_string());
                 }
             }
             self.draft.change(StepChange {
@@ -127,15 +123,4 @@ impl Driver {
             None => self.hold.release(engine::Release::Woken).await,
         }
     }
-}
-
-/// Code of a step that a person gave up: it may have happened, so nothing ever does it anew.
-pub(super) const GIVEN_UP: &str = "given_up";
-
-fn given_up(asked: &AskedRow) -> StepError {
-    let message = match &asked.words {
-        Some(words) => format!("a person gave this step up: {words}"),
-        None => "a person gave this step up".to_owned(),
-    };
-    StepError::new(ErrorClass::Unknown, GIVEN_UP, message)
 }
