@@ -30,7 +30,11 @@ declare
     child   bytea := longhaul.digest(format('{"run_id":"%s"}', awaited));
 begin
     select
-        run.state = 'waiting' and run.waiting_for <> 'approval' and case awaited_kind
+        run.state = 'waiting'
+        -- A run that waits for people as a whole waits for nothing else; one that waits for what they say of a step goes on
+        -- with its others.
+        and (run.waiting_for <> 'approval' or run.wait_reason in ('unknown_outcome', 'retries_exhausted'))
+        and case awaited_kind
             when 'child' then exists (
                 select from longhaul.step
                 where step.run_id = wake_run.run_id

@@ -10,7 +10,7 @@ pub(crate) use show::{__path_show, show};
 
 use crate::problem::Problem;
 use crate::server::App;
-use engine::RunId;
+use engine::query::ApprovalDetail;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -48,38 +48,13 @@ impl ApprovalState {
     }
 }
 
-/// The row as JSON text, and the run that it is about.
-struct Found {
-    text: String,
-    run: RunId,
-}
-
 /// The approval, if it is this tenant's.
-async fn found(app: &App, id: Uuid) -> Result<Found, Problem> {
-    #[derive(Deserialize)]
-    struct Whose {
-        tenant: String,
-        run_id: RunId,
-    }
-    let missing = || {
-        Problem::not_found("no_such_approval", format!("approval {id} does not exist"))
-            .hint("GET /v1/approvals lists them")
-    };
-    let text = app.engine.approval(id).await?.ok_or_else(missing)?;
-    let whose: Whose = read(&text)?;
-    if whose.tenant != app.options.tenant {
-        return Err(missing());
-    }
-    Ok(Found {
-        text,
-        run: whose.run_id,
-    })
-}
-
-/// A row that the database wrote.
-fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|error| {
-        tracing::error!(%error, "an approval is not as it should be");
-        Problem::internal("unreadable_row")
-    })
+async fn found(app: &App, id: Uuid) -> Result<ApprovalDetail, Problem> {
+    let found = app.engine.approval(id).await?;
+    found
+        .filter(|approval| approval.tenant == app.options.tenant)
+        .ok_or_else(|| {
+            Problem::not_found("no_such_approval", format!("approval {id} does not exist"))
+                .hint("GET /v1/approvals lists them")
+        })
 }

@@ -7,7 +7,7 @@ mod lists;
 mod shown;
 mod waits;
 
-pub use approvals::{ApprovalRow, ApprovalsWanted, AskedRow};
+pub use approvals::{ApprovalDetail, ApprovalRow, ApprovalsWanted, AskedRow};
 pub use detail::{AttemptRow, EventRow, MessageRow, NewEvent, ReceivedSignal, RunDetail, RunHead, Undrivable};
 pub use driving::{Look, Poll, Poller, StepRow, TaskRow, VersionRow};
 pub use lists::{AgentRow, AgentSummary, AgentVersionRow, RunRow, RunsWanted, VersionsWanted};

@@ -1,5 +1,6 @@
 //! Each transition by hand, without a worker: who wins, who is refused, and what is left behind.
 
+mod asked;
 mod batch;
 mod claim;
 mod control;

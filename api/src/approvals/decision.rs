@@ -112,7 +112,7 @@ pub(crate) async fn decide(
     JsonBody(new): JsonBody<NewDecision>,
 ) -> Result<Json<Decided>, Problem> {
     parameters.known(&[])?;
-    let run_id = found(&app, id).await?.run;
+    let run_id = found(&app, id).await?.run_id;
     let decision = Decide {
         approval: id,
         verb: new.verb,

@@ -1,6 +1,6 @@
 //! One approval.
 
-use super::{ApprovalState, found, read};
+use super::{ApprovalState, found};
 use crate::answer::Json;
 use crate::parameter::{ApprovalPath, Parameters};
 use crate::problem::Problem;
@@ -9,7 +9,8 @@ use crate::server::App;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use engine::RunId;
-use serde::{Deserialize, Serialize};
+use engine::query::ApprovalDetail;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -83,54 +84,14 @@ pub(crate) struct Approval {
     evidence: Option<Box<RawValue>>,
     /// What probes answered, in the order asked.
     #[schema(value_type = Vec<serde_json::Value>)]
-    probes: Box<RawValue>,
+    probes: Vec<Box<RawValue>>,
     /// Results that came when the run had moved on; none was applied.
     #[schema(value_type = Vec<serde_json::Value>)]
-    late_results: Box<RawValue>,
+    late_results: Vec<Box<RawValue>>,
 }
 
-/// As the database writes it.
-#[derive(Deserialize)]
-struct Row<'a> {
-    approval_id: Uuid,
-    run_id: RunId,
-    run_state: String,
-    requester: String,
-    kind: String,
-    agent: Option<String>,
-    step_seq: Option<i32>,
-    attempt: Option<i32>,
-    name: Option<String>,
-    effect: Option<String>,
-    key: Option<String>,
-    reason: String,
-    state: String,
-    summary: String,
-    verbs: Vec<String>,
-    opened_at: DateTime<Utc>,
-    settles_at: Option<DateTime<Utc>>,
-    decided_at: Option<DateTime<Utc>>,
-    verb: Option<String>,
-    actor: Option<String>,
-    words: Option<String>,
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
-    #[serde(borrow)]
-    request: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow)]
-    evidence: Option<&'a RawValue>,
-    #[serde(borrow)]
-    probes: Option<&'a RawValue>,
-    #[serde(borrow)]
-    late_results: Option<&'a RawValue>,
-}
-
-impl From<Row<'_>> for Approval {
-    fn from(row: Row<'_>) -> Self {
-        let kept = |value: Option<&RawValue>| value.map(ToOwned::to_owned);
-        let list = |value: Option<&RawValue>| kept(value).unwrap_or_else(nothing);
+impl From<ApprovalDetail> for Approval {
+    fn from(row: ApprovalDetail) -> Self {
         Self {
             id: row.approval_id,
             run_id: row.run_id,
@@ -153,18 +114,14 @@ impl From<Row<'_>> for Approval {
             verb: row.verb,
             actor: row.actor,
             words: row.words,
-            result: kept(row.result),
-            request: kept(row.request),
-            error: kept(row.error),
-            evidence: kept(row.evidence),
-            probes: list(row.probes),
-            late_results: list(row.late_results),
+            result: row.result.map(|json| json.0),
+            request: row.request.map(|json| json.0),
+            error: row.error.map(|json| json.0),
+            evidence: row.evidence.map(|json| json.0),
+            probes: row.probes.0,
+            late_results: row.late_results.0,
         }
     }
-}
-
-fn nothing() -> Box<RawValue> {
-    RawValue::from_string("[]".to_owned()).unwrap_or_default()
 }
 
 /// Look at an approval
@@ -185,7 +142,5 @@ pub(crate) async fn show(
     parameters: Parameters,
 ) -> Result<Json<Approval>, Problem> {
     parameters.known(&[])?;
-    let found = found(&app, id).await?;
-    let row: Row<'_> = read(&found.text)?;
-    Ok(Json(row.into()))
+    Ok(Json(found(&app, id).await?.into()))
 }

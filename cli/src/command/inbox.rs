@@ -7,9 +7,8 @@ use crate::database::open;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, style};
 use crate::show;
-use engine::query::{ApprovalRow, ApprovalsWanted, RunDetail};
-use engine::{Decide, Engine, EngineError, RunId};
-use serde::Deserialize;
+use engine::query::{ApprovalDetail, ApprovalRow, ApprovalsWanted, RunDetail};
+use engine::{Decide, Engine, EngineError};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -27,17 +26,10 @@ pub(crate) async fn run(global: &Global, command: InboxCommand) -> anyhow::Resul
 }
 
 async fn list(global: &Global, args: ListApprovals) -> anyhow::Result<Exit> {
-    #[derive(Deserialize)]
-    struct Last {
-        opened_at: chrono::DateTime<chrono::Utc>,
-    }
     let engine = open(global).await?;
     let before = match args.before {
         None => None,
-        Some(id) => {
-            let last: Last = serde_json::from_str(&found(&engine, id).await?)?;
-            Some((last.opened_at, id))
-        }
+        Some(id) => Some((found(&engine, id).await?.opened_at, id)),
     };
     let wanted = ApprovalsWanted {
         tenant: global.tenant.clone(),
@@ -68,11 +60,11 @@ async fn list(global: &Global, args: ListApprovals) -> anyhow::Result<Exit> {
 
 async fn show(global: &Global, id: Uuid) -> anyhow::Result<Exit> {
     let engine = open(global).await?;
-    let text = found(&engine, id).await?;
+    let approval = found(&engine, id).await?;
     if global.json {
-        output::line(show::inbox::indented(&text));
+        output::line(show::inbox::indented(&serde_json::to_string(&approval)?));
     } else {
-        output::line(show::inbox::whole(&serde_json::from_str(&text)?));
+        output::line(show::inbox::whole(&approval));
     }
     Ok(Exit::Ok)
 }
@@ -83,10 +75,6 @@ async fn happened(global: &Global, args: Happened) -> anyhow::Result<Exit> {
 }
 
 async fn decide(global: &Global, verb: &str, args: Decision, result: Option<String>) -> anyhow::Result<Exit> {
-    #[derive(Deserialize)]
-    struct About {
-        run_id: RunId,
-    }
     let engine = open(global).await?;
     let decision = Decide {
         approval: args.approval,
@@ -96,7 +84,7 @@ async fn decide(global: &Global, verb: &str, args: Decision, result: Option<Stri
         actor: args.by,
     };
     let state = engine.decide_approval(&decision).await?;
-    let about: About = serde_json::from_str(&found(&engine, args.approval).await?)?;
+    let about = found(&engine, args.approval).await?;
     if global.json {
         output::json(&json!({
             "approval_id": args.approval, "verb": verb, "run_id": about.run_id, "run_state": state,
@@ -125,8 +113,7 @@ pub(super) async fn open_of(engine: &Engine, run: &RunDetail) -> Result<Vec<Appr
     engine.approvals(&wanted).await
 }
 
-/// The approval as JSON text.
-async fn found(engine: &Engine, id: Uuid) -> anyhow::Result<String> {
+async fn found(engine: &Engine, id: Uuid) -> anyhow::Result<ApprovalDetail> {
     engine.approval(id).await?.ok_or_else(|| {
         Failure::new(
             Exit::Refused,

@@ -3,48 +3,13 @@
 use super::{in_line, instant, plain, short, table, trimmed, workflow};
 use crate::output::{self, style};
 use chrono::{DateTime, Utc};
-use engine::RunId;
-use engine::query::ApprovalRow;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use engine::query::{ApprovalDetail, ApprovalRow};
 use uuid::Uuid;
 
 /// So that a row fits a hundred columns.
 const ABOUT_CHARS_MAX: usize = 20;
 const WHY_CHARS_MAX: usize = 19;
 const INDENT: &str = "  ";
-
-/// An approval as the database tells it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Whole {
-    approval_id: Uuid,
-    run_id: RunId,
-    run_state: String,
-    requester: String,
-    kind: String,
-    agent: Option<String>,
-    step_seq: Option<i32>,
-    attempt: Option<i32>,
-    name: Option<String>,
-    effect: Option<String>,
-    key: Option<String>,
-    reason: String,
-    state: String,
-    summary: String,
-    verbs: Vec<String>,
-    opened_at: DateTime<Utc>,
-    settles_at: Option<DateTime<Utc>>,
-    decided_at: Option<DateTime<Utc>>,
-    verb: Option<String>,
-    actor: Option<String>,
-    words: Option<String>,
-    result: Option<Box<RawValue>>,
-    request: Option<Box<RawValue>>,
-    error: Option<Box<RawValue>>,
-    evidence: Option<Box<RawValue>>,
-    probes: Option<Vec<Box<RawValue>>>,
-    late_results: Option<Vec<Box<RawValue>>>,
-}
 
 /// A table of approvals. Of those that are open, why somebody is asked; of others, what became of them.
 pub(crate) fn list(rows: &[ApprovalRow], are_open: bool) -> String {
@@ -121,7 +86,7 @@ fn commands(id: Uuid, verbs: &[String], settles_at: Option<DateTime<Utc>>) -> Ve
 }
 
 /// Everything about one approval: nothing of it is cut, and none of it steers the terminal.
-pub(crate) fn whole(of: &Whole) -> String {
+pub(crate) fn whole(of: &ApprovalDetail) -> String {
     let mut lines = vec![style::bold(in_line(&of.summary))];
     lines.push(String::new());
     if of.state == "open" {
@@ -149,7 +114,6 @@ pub(crate) fn whole(of: &Whole) -> String {
         }
     }
     for (heading, payloads) in [("Probes", &of.probes), ("Late results", &of.late_results)] {
-        let payloads = payloads.as_deref().unwrap_or_default();
         if !payloads.is_empty() {
             lines.push(format!("\n{}", style::bold(heading)));
             lines.extend(payloads.iter().map(|payload| text(&indented(payload.get()))));
@@ -158,7 +122,7 @@ pub(crate) fn whole(of: &Whole) -> String {
     lines.join("\n")
 }
 
-fn facts(of: &Whole) -> Vec<String> {
+fn facts(of: &ApprovalDetail) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = |name: &str, text: String| lines.push(format!("{INDENT}{name:<10} {}", in_line(&text)));
     line("approval", of.approval_id.to_string());

@@ -2,6 +2,9 @@
 
 use crate::{Engine, EngineError, Fence, RunId, limits};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 /// What was asked about a run, as its driver takes it up.
@@ -45,7 +48,7 @@ pub struct ApprovalsWanted {
 }
 
 /// An approval in a list.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[expect(
     missing_docs,
     reason = "the columns of longhaul_audit.approval, described in migrations/0008_approvals.sql"
@@ -68,6 +71,45 @@ pub struct ApprovalRow {
     pub verb: Option<String>,
     pub actor: Option<String>,
     pub words: Option<String>,
+}
+
+type Raw = Json<Box<RawValue>>;
+
+/// An approval with all that there is to judge it by; JSON as the database wrote it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "the columns of longhaul_audit.approval, described in migrations/0008_approvals.sql"
+)]
+pub struct ApprovalDetail {
+    pub approval_id: Uuid,
+    pub run_id: RunId,
+    pub tenant: String,
+    pub requester: String,
+    pub kind: String,
+    pub agent: Option<String>,
+    pub run_state: String,
+    pub step_seq: Option<i32>,
+    pub attempt: Option<i32>,
+    pub reason: String,
+    pub state: String,
+    pub summary: String,
+    pub verbs: Vec<String>,
+    pub opened_at: DateTime<Utc>,
+    pub settles_at: Option<DateTime<Utc>>,
+    pub decided_at: Option<DateTime<Utc>>,
+    pub verb: Option<String>,
+    pub actor: Option<String>,
+    pub words: Option<String>,
+    pub result: Option<Json<Box<RawValue>>>,
+    pub name: Option<String>,
+    pub effect: Option<String>,
+    pub key: Option<String>,
+    pub request: Option<Json<Box<RawValue>>>,
+    pub error: Option<Json<Box<RawValue>>>,
+    pub evidence: Option<Json<Box<RawValue>>>,
+    pub probes: Json<Vec<Box<RawValue>>>,
+    pub late_results: Json<Vec<Box<RawValue>>>,
 }
 
 impl Engine {
@@ -101,12 +143,12 @@ impl Engine {
         .await?)
     }
 
-    /// All that there is to judge an approval by, as JSON text. None: there is none.
+    /// All that there is to judge an approval by. None: there is none of that id.
     ///
     /// # Errors
     /// The database's.
-    pub async fn approval(&self, id: Uuid) -> Result<Option<String>, EngineError> {
-        Ok(sqlx::query_file_scalar!("src/query/approval.sql", id)
+    pub async fn approval(&self, id: Uuid) -> Result<Option<ApprovalDetail>, EngineError> {
+        Ok(sqlx::query_file_as!(ApprovalDetail, "src/query/approval.sql", id)
             .fetch_optional(&self.pool)
             .await?)
     }

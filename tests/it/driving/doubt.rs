@@ -376,6 +376,23 @@ async fn an_idempotent_call_whose_retries_are_spent_goes_on_under_its_key_once_s
 }
 
 #[tokio::test]
+async fn an_approved_call_whose_record_is_gone_ends_and_sends_nothing() {
+    let (world, run) = world(&agent(&paying("book", "idempotent")), &["book"]).await;
+    let bank = Bank::new([Goes::Unseen]);
+    let worker = world.worker(world.config("worker A"), bank.functions());
+    let approval = open(&world, run).await;
+    let gone = "update longhaul.step set request = null where run_id = $1 and kind = 'tool' returning to_jsonb(seq)";
+    world.sql(gone, run).await;
+
+    decide(&world, &approval, "approve").await.expect("it is decided");
+    succeeded(&world, run).await;
+
+    assert_eq!(bank.keys().len(), 1);
+    assert_eq!(told(&results(&request(&world, 1))[0]), "request_lost");
+    worker.drain().await;
+}
+
+#[tokio::test]
 async fn a_probe_finds_what_happened_and_nobody_is_asked() {
     for (goes, calls) in [(Goes::Unseen, 1), (Goes::Nowhere, 2)] {
         let (world, run) = world(&probing(), &["pay"]).await;
@@ -394,6 +411,23 @@ async fn a_probe_finds_what_happened_and_nobody_is_asked() {
 }
 
 #[tokio::test]
+async fn a_probe_waits_until_a_slow_target_is_done() {
+    let definition = probing().replace("after_seconds = 0", "after_seconds = 1");
+    let (world, run) = world(&definition, &["pay"]).await;
+    let bank = Bank::new([Goes::Unseen]);
+    let worker = world.worker(world.config("worker A"), bank.functions());
+
+    succeeded(&world, run).await;
+
+    let waited = "select to_jsonb(extract(epoch from probe.attempt_started_at - call.attempt_started_at)::float8)
+                  from longhaul.step as probe join longhaul.step as call on call.run_id = probe.run_id
+                  where probe.run_id = $1 and probe.kind = 'probe' and call.kind = 'tool'";
+    let waited = world.sql(waited, run).await.as_f64().expect("it was probed");
+    assert!(waited >= 2.0, "the call's own second and one more: {waited}");
+    worker.drain().await;
+}
+
+#[tokio::test]
 async fn a_probe_that_cannot_say_leaves_it_to_a_person_who_may_have_it_asked_again() {
     let (world, run) = world(&probing(), &["pay"]).await;
     let bank = Bank::new([Goes::Unseen]);
@@ -407,8 +441,8 @@ async fn a_probe_that_cannot_say_leaves_it_to_a_person_who_may_have_it_asked_aga
         .await
         .expect("it is read")
         .expect("it is there");
-    let shown: Value = serde_json::from_str(&shown).expect("JSON");
-    assert_eq!(shown["probes"][0]["result"]["content"], "who knows", "{shown}");
+    let probe: Value = serde_json::from_str(shown.probes.first().expect("it was asked").get()).expect("JSON");
+    assert_eq!(probe["result"]["content"], "who knows", "{probe}");
 
     *bank.is_dumb.lock().unwrap() = false;
     decide(&world, &approval, "probe_again").await.expect("it is decided");

@@ -2,9 +2,10 @@
 
 use super::{Order, Outside, quick, start, steps, world};
 use engine::query::{ApprovalRow, ApprovalsWanted};
-use engine::{Decide, RunId};
+use engine::{Decide, RunId, SendSignal};
 use longhaul_tests::world::{PATIENCE, World};
 use serde_json::{Value, json};
+use std::time::Duration;
 use worker::{Builder, Context, FunctionError, StepFailed};
 
 /// Pays in one branch and books in another: the first answers are lost. Answers with what it was told.
@@ -168,6 +169,72 @@ async fn a_decision_that_comes_while_a_branch_is_still_at_work_is_not_lost() {
 }
 
 #[tokio::test]
+async fn what_people_are_asked_about_a_step_holds_up_no_other_branch() {
+    let world = world().await;
+    let outside = Outside::default();
+    let register = {
+        let outside = outside.clone();
+        move |builder: Builder| {
+            builder.workflow("pays", move |ctx: Context, _: Order| {
+                let outside = outside.clone();
+                async move {
+                    let branch = |ctx: Context, name: &'static str| {
+                        let outside = outside.clone();
+                        async move {
+                            if name == "book" {
+                                // Longer than a worker waits for with the run in its hands.
+                                ctx.sleep(Duration::from_millis(2500)).await?;
+                                let noted = outside.clone();
+                                ctx.step("slept", (), move |call, ()| {
+                                    noted.note("slept", &call);
+                                    async { Ok(()) }
+                                })
+                                .await?;
+                                ctx.wait_signal::<Value>("go", Duration::from_secs(3600)).await?;
+                            }
+                            let step = ctx.step(name, (), move |call, ()| {
+                                outside.note(name, &call);
+                                async move {
+                                    match name {
+                                        "pay" => Err(FunctionError::transient("the line went dead")),
+                                        _ => Ok(json!(name)),
+                                    }
+                                }
+                            });
+                            step.await
+                        }
+                    };
+                    let made = ctx.parallel("branch", ["pay", "book"], branch).await;
+                    let made: Result<Vec<Value>, StepFailed> = made.into_iter().collect();
+                    Ok(made?)
+                }
+            })
+        }
+    };
+    let worker = world.worker_with(world.config("worker A"), register);
+    let run = start(&world, "pays").await;
+    let approval = open(&world, run).await;
+
+    outside.made(2).await;
+    let signal = SendSignal {
+        run,
+        name: "go".to_owned(),
+        payload: "null".to_owned(),
+        id: None,
+        sender: None,
+    };
+    world.engine.send_signal(&signal).await.expect("it is sent");
+    outside.made(3).await;
+
+    assert_eq!(outside.names(), ["pay", "slept", "book"]);
+    assert_eq!(open(&world, run).await.id, approval.id, "and nobody is asked twice");
+    decide(&world, &approval, "happened").await;
+    let ended = world.until(run, "the run ends", |run| run.ended_at.is_some()).await;
+    assert_eq!(ended.state, "succeeded", "{:?}", ended.error);
+    worker.drain().await;
+}
+
+#[tokio::test]
 async fn a_workflow_that_a_person_rejects_fails_with_their_words() {
     let world = world().await;
     let outside = Outside::default();
@@ -286,4 +353,30 @@ async fn what_was_decided_and_not_done_yet_is_done_by_the_cancel_that_comes_firs
     );
     let asked = "select to_jsonb(count(*)) from longhaul_audit.approval where run_id = $1";
     assert_eq!(world.sql(asked, run).await, json!(1), "nobody is asked again");
+}
+
+#[tokio::test]
+async fn a_workflow_cannot_go_on_with_a_step_that_happened_without_its_result() {
+    let world = world().await;
+    let outside = Outside::default();
+    let worker = world.worker_with(world.config("worker A"), pays(&outside, "pay"));
+    let run = start(&world, "pays").await;
+    let approval = open(&world, run).await;
+    let happened = Decide {
+        approval: approval.id,
+        verb: "happened".to_owned(),
+        words: None,
+        result: None,
+        actor: None,
+    };
+
+    let refused = world
+        .engine
+        .decide_approval(&happened)
+        .await
+        .expect_err("it has no result");
+
+    assert_eq!(refused.code(), "invalid_decision");
+    assert_eq!(open(&world, run).await.id, approval.id, "it may still be decided");
+    worker.drain().await;
 }

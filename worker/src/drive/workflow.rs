@@ -139,6 +139,8 @@ enum Phase {
 /// Why a run waits for a person.
 struct Stuck {
     reason: &'static str,
+    /// Nothing of the run may go on; else its other branches do.
+    is_whole: bool,
     detail: Value,
 }
 
@@ -220,12 +222,15 @@ impl Driver {
         if !self.in_flight.is_empty() {
             return None;
         }
-        if let Some(stuck) = &self.stuck {
-            return Some(("approval", stuck.reason, None));
-        }
-        let due = self.open.values().filter_map(Open::due_at).min();
+        let due = match &self.stuck {
+            Some(stuck) if stuck.is_whole => None,
+            Some(_) | None => self.open.values().filter_map(Open::due_at).min(),
+        };
         if due.is_some_and(|due| due - self.hold.now() <= MOMENT) {
             return None;
+        }
+        if let Some(stuck) = &self.stuck {
+            return Some(("approval", stuck.reason, due));
         }
         let waits = || self.open.values().map(|open| &open.what);
         if waits().any(|what| matches!(what, Asked::Signal { .. })) {

@@ -2,7 +2,7 @@
 
 use super::decision_of;
 use crate::Agent;
-use crate::Effect::{AtMostOnce, Idempotent};
+use crate::Effect::{AtMostOnce, Idempotent, ReadOnly};
 use crate::fixture::{agent, answered, asked, at, calls, error, journal, probe, probe_step, tool_step};
 use crate::journal::{Decision, Journal, Standing, Step, StepState, ToolOutcome, Verb};
 
@@ -147,4 +147,20 @@ fn a_run_that_a_person_rejected_fails_with_their_words_until_it_is_resumed() {
     assert_eq!(decision_of(&agent(), &journal), "fail rejected");
     journal.asked[0].resumed_over = true;
     assert_eq!(decision_of(&agent(), &journal), "ask about 2");
+}
+
+#[test]
+fn a_rejected_run_starts_nothing_more_and_gives_up_what_waits_before_it_fails() {
+    let waiting = |seq, effect| tool_step(seq, (1, 1), effect, StepState::Waiting);
+    let mut journal = decided(
+        doubtful([waiting(3, Idempotent).in_doubt(), waiting(4, ReadOnly)]),
+        Verb::Reject,
+    );
+    journal.asked[0].about = None;
+    assert_eq!(
+        decision_of(&agent(), &journal),
+        "give up 3 as retries_exhausted: rejected, give up 4 as failed: rejected"
+    );
+    journal.steps[3].state = StepState::Running;
+    assert_eq!(decision_of(&agent(), &journal), "await");
 }

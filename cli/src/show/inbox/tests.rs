@@ -32,7 +32,7 @@ fn whole_of(change: impl FnOnce(&mut Value)) -> String {
         "kind": "agent", "agent": "refund-desk", "step_seq": 5, "attempt": 1, "name": "refund_order",
         "effect": "at_most_once", "key": "a key", "reason": "unknown_outcome", "state": "open",
         "summary": "Step 5 may have happened. Did it?", "verbs": ["happened", "did_not_happen", "give_up"],
-        "opened_at": start(), "settles_at": start(),
+        "opened_at": start(), "settles_at": start(), "tenant": "default", "probes": [], "late_results": [],
     });
     change(&mut told);
     anstream::adapter::strip_str(&whole(&serde_json::from_str(&told.to_string()).unwrap())).to_string()

@@ -144,10 +144,6 @@ impl Memory {
         if control.cancel_requested {
             return Err("run_is_cancelled");
         }
-        let has_worker = self.tables.worker.iter().any(|worker| worker.closed_at.is_none());
-        if child.kind != "agent" && (child.kind == "nobodys" || !has_worker) {
-            return Err("unknown_kind");
-        }
         let holder = self.run(claim.run.0);
         let start = StartRun {
             kind: child.kind.clone(),
@@ -156,6 +152,14 @@ impl Memory {
             idempotency_key: Some(format!("child of {}: {}", holder.id, child.key)),
             ..StartRun::new(child.agent.clone().unwrap_or_default(), child.input.clone())
         };
+        let has_worker = self.tables.worker.iter().any(|worker| worker.closed_at.is_none());
+        let is_known = self
+            .keys
+            .iter()
+            .any(|(known, _)| Some(known) == start.idempotency_key.as_ref());
+        if !is_known && child.kind != "agent" && (child.kind == "nobodys" || !has_worker) {
+            return Err("unknown_kind");
+        }
         let kin = Kin {
             parent: holder.id,
             on_parent_end: child.on_parent_end,

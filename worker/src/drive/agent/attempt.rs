@@ -24,6 +24,14 @@ pub(super) enum Going {
     },
 }
 
+impl Going {
+    pub(super) const fn seq(&self) -> u32 {
+        match self {
+            Self::Model { seq, .. } | Self::Tool { seq, .. } => *seq,
+        }
+    }
+}
+
 /// An attempt that is over.
 pub(super) struct Finished {
     pub(super) seq: u32,

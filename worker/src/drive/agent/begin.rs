@@ -71,12 +71,18 @@ impl Driver {
                 .is_some_and(|before| before.state == StepState::Unknown)
         });
         let has_doubted = steps.iter().any(|step| step.state == StepState::Unknown);
+        let begun: Vec<u32> = going.iter().map(Going::seq).collect();
         #[cfg(feature = "planted-faults")]
         let going = self.send_before_intent(&steps, &sent, going).await;
         match self.record(draft, steps).await? {
             Written::Now(_) => {}
             Written::Refused(_) => return Ok(Flow::GoOn),
             Written::ClaimLost => return Ok(Flow::Done),
+        }
+        // Its time counts from the commit: it was not sent before.
+        let now = self.hold.now();
+        for step in self.journal.steps.iter_mut().filter(|step| begun.contains(&step.seq)) {
+            step.attempt_started_at = now;
         }
         let has_asked = !asked.is_empty();
         self.journal.asked.extend(asked);
@@ -363,8 +369,11 @@ impl Driver {
                 request: Arc::clone(request),
             },
             (StepBody::Tool { .. } | StepBody::Probe { .. }, None) => {
+                // Somebody has already been asked what became of it: asked again, they could say nothing else.
+                let is_decided = matches!(why, Again::Resumed | Again::DidNotHappen);
                 let doubtful = step.maybe_applied || step.state == StepState::Interrupted;
-                let unknown = (doubtful && effect(&step).leaves_doubt()).then_some(UnknownReason::UnknownOutcome);
+                let unknown =
+                    (doubtful && !is_decided && effect(&step).leaves_doubt()).then_some(UnknownReason::UnknownOutcome);
                 self.give_up(making, seq, (unknown, request_lost()));
                 return Ok(());
             }

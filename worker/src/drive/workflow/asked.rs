@@ -307,6 +307,7 @@ impl Driver {
         });
         self.stuck.get_or_insert(Stuck {
             reason: "input_changed",
+            is_whole: true,
             detail,
         });
     }

@@ -376,6 +376,7 @@ impl Driver {
     pub(super) fn doubt(&mut self, reason: UnknownReason, identity: &str) {
         self.stuck.get_or_insert(Stuck {
             reason: reason.as_str(),
+            is_whole: false,
             detail: json!({"step": identity}),
         });
     }

@@ -104,10 +104,10 @@ impl Driver {
             if let Some(stop) = self.stop() {
                 return self.wind_down(stop).await;
             }
-            let Some(park) = self.rest().filter(|_| !self.may_be_decided()) else {
+            let Some(stuck) = self.stuck.as_ref().filter(|_| !self.may_be_decided()) else {
                 return self.hold.release(Release::Woken).await;
             };
-            if self.park(park).await? == Flow::Done {
+            if self.park(("approval", stuck.reason, None)).await? == Flow::Done {
                 return Ok(());
             }
         }
