@@ -121,6 +121,9 @@ create index run_due_idx on longhaul.run (due_at) where state = 'queued' and pau
 create index run_wake_idx on longhaul.run (due_at)
     where state = 'waiting' and paused_at is null and due_at is not null;
 create index run_held_idx on longhaul.run (worker_id) where worker_id is not null;
+-- Of those that are held, the few whose holder is told something: each extension of a lease asks for them.
+create index run_attention_idx on longhaul.run (worker_id)
+    where worker_id is not null and (cancel_requested_at is not null or paused_at is not null or wakes > 0);
 create index run_child_idx on longhaul.run (parent_id, id) where parent_id is not null;
 create index run_open_child_idx on longhaul.run (parent_id) where parent_id is not null and ended_at is null;
 -- Those that are over, or are to be.

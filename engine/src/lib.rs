@@ -7,6 +7,7 @@
 pub mod bench_floor;
 pub mod clock;
 pub mod error;
+pub mod horizon;
 pub mod id;
 pub mod limits;
 pub mod payload;
@@ -22,6 +23,7 @@ pub mod waker;
 
 pub use clock::Clock;
 pub use error::EngineError;
+pub use horizon::Horizon;
 pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
 pub use sqlx::{Error as DatabaseError, PgConnection};
 pub use transition::{

@@ -19,19 +19,19 @@ const HOT: [Hot; 14] = [
     Hot {
         name: "claim_runs",
         sql: include_str!("../../engine/src/transition/claim_runs.sql"),
-        given: "$holder, 20, '{default}', '{agent}', '{}', null, 0, 1",
+        given: "$holder, 20, '{default}', '{agent}', '{}', null, 0, 1, '{100}', '{100}', '{2026-01-01}', array[$run]::uuid[]",
         indexes: &["run_claim_idx", "run_pkey"],
     },
     Hot {
         name: "poll",
         sql: include_str!("../../engine/src/query/poll.sql"),
-        given: "'{default}', '{agent}', '{}', null, $holder, 1.0",
+        given: "'{default}', '{agent}', '{}', null, $holder, 1.0, '{100}', '{100}', '{2026-01-01}', array[$run]::uuid[], null",
         indexes: &["run_claim_idx", "run_due_idx", "run_wake_idx", "run_held_idx", "run_ends_children_idx", "worker_open_idx"],
     },
     Hot {
         name: "wake_runs",
         sql: include_str!("../../engine/src/transition/wake_runs.sql"),
-        given: "100, null",
+        given: "100, null, null",
         indexes: &["run_wake_idx", "run_pkey"],
     },
     Hot {
@@ -44,7 +44,7 @@ const HOT: [Hot; 14] = [
         name: "extend_lease",
         sql: include_str!("../../engine/src/transition/extend_lease.sql"),
         given: "$holder, 15000, null",
-        indexes: &["run_held_idx"],
+        indexes: &["run_attention_idx"],
     },
     Hot {
         name: "record",

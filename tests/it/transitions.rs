@@ -5,6 +5,7 @@ mod batch;
 mod claim;
 mod control;
 mod fence;
+mod horizon;
 mod identity;
 mod lease;
 mod trees;

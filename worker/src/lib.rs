@@ -10,6 +10,7 @@ pub mod drive;
 mod hold;
 mod lease;
 pub mod model;
+mod outlook;
 mod partitions;
 #[cfg(feature = "planted-faults")]
 mod planted_fault;

@@ -6,14 +6,15 @@ use crate::config::Config;
 use crate::crash_point::crash_point;
 use crate::drive::{AGENT, Held, Shared, Suspicion, drive};
 use crate::lease::{DatabaseClock, Keeper, Lease, before_asking};
+use crate::outlook::{Look, Outlook};
 use crate::partitions::make_ahead;
 use crate::worker::chain;
 use engine::query::Poller;
 use engine::transition::Control;
 use engine::waker::{Hint, Waker};
 use engine::{
-    Attention, Claim, ClaimRuns, Claimed, Connect, Engine, EngineError, Registration, Release, RunId, Which, WorkerId,
-    limits,
+    Attention, Claim, ClaimRuns, Claimed, Connect, Engine, EngineError, Horizon, Registration, Release, RunId, Which,
+    WorkerId, limits,
 };
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -99,6 +100,7 @@ pub(crate) struct Session {
     claim_at: Option<Instant>,
     attention: mpsc::Receiver<Vec<Attention>>,
     next_poll: Instant,
+    outlook: Outlook,
     /// Makes the keeper ask at once.
     hurry: Arc<Notify>,
     /// The keeper, the listener and the maker of partitions end with the session.
@@ -174,6 +176,7 @@ impl Session {
             claim_at: None,
             attention,
             next_poll: Instant::now(),
+            outlook: Outlook::new(config.poll),
             hurry,
             helpers,
         })
@@ -225,7 +228,10 @@ impl Session {
     /// were none, something else may be to be done.
     async fn take_due(&mut self) {
         let is_late = self.next_poll <= Instant::now();
-        if !is_late && matches!(self.company, Company::Ordinary) && matches!(self.claim().await, Ok(true)) {
+        if !is_late
+            && matches!(self.company, Company::Ordinary)
+            && matches!(self.claim(&self.outlook.look(Instant::now())).await, Ok(true))
+        {
             return;
         }
         self.look_and_take().await;
@@ -243,26 +249,32 @@ impl Session {
     async fn upkeep_and_claim(&mut self) -> Result<Duration, EngineError> {
         self.say_company().await?;
         let engine = self.shared.engine.clone();
+        let look = self.outlook.look(Instant::now());
         let poller = Poller {
             worker: self.id,
             queues: &self.config.queues,
             kinds: &self.kinds,
             functions: &self.functions,
+            horizon: &look.horizon,
         };
         let poll = engine.poll(poller).await?;
         let longest = match self.is_flowing {
             true => self.config.poll.min(FLOWING_POLL),
             false => self.config.poll,
         };
+        let unseen = self.outlook.looked(&look, Instant::now());
+        let longest = unseen.map_or(longest, |unseen| unseen.min(longest));
         let mut next = poll.next_due.map_or(longest, |due| due.min(longest));
         if poll.wakeable {
-            let woken = engine.wake_runs().await?;
+            let woken = engine.wake_runs(&look.horizon).await?;
             if !woken.is_empty() {
                 crash_point!("run.woken");
                 // There may be more than one batch.
                 next = SOONEST_POLL;
                 self.shared.announcer.tell(woken);
             }
+        } else {
+            self.outlook.horizon.rung(poll.now);
         }
         if poll.reclaimable {
             let reclaimed = engine.reclaim_runs().await?;
@@ -286,13 +298,15 @@ impl Session {
             self.leave_company().await?;
         }
         if poll.wakeable || poll.reclaimable || poll.claimable {
-            self.claim().await?;
+            self.claim(&look).await?;
+        } else {
+            self.outlook.horizon.drained(poll.now);
         }
         Ok(next.max(SOONEST_POLL))
     }
 
     /// Claims as many runs as there is room for; whether there were any.
-    async fn claim(&mut self) -> Result<bool, EngineError> {
+    async fn claim(&mut self, look: &Look) -> Result<bool, EngineError> {
         self.claim_at = None;
         let room = match &self.company {
             Company::Ordinary => self.config.runs_max.saturating_sub(self.drivers.len()),
@@ -302,11 +316,19 @@ impl Session {
             return Ok(false);
         }
         let wanted = room.min(limits::CLAIM_BATCH_MAX as usize);
-        let claimed = self.claim_runs(Which::Ordinary, wanted).await?;
+        let claimed = self.claim_runs((Which::Ordinary, &look.horizon), wanted).await?;
         let any = !claimed.is_empty();
         self.is_flowing = claimed.len() == wanted;
+        let horizon = &mut self.outlook.horizon;
+        horizon.claimed(&claimed);
         if self.is_flowing {
             self.due.notify_one();
+        } else if let Some(last) = claimed.last() {
+            horizon.drained(last.now);
+        }
+        let now = Instant::now();
+        if let Some(unseen) = self.outlook.looked(look, now) {
+            self.next_poll = self.next_poll.min(now + unseen.max(SOONEST_POLL));
         }
         for run in claimed {
             self.start(run, None);
@@ -319,8 +341,11 @@ impl Session {
     async fn claim_suspects(&mut self, crashes: Option<i32>) -> Result<bool, EngineError> {
         let claimed = match crashes {
             Some(crashes) => {
-                self.claim_runs(Which::Suspects { crashes }, self.config.runs_max)
-                    .await?
+                self.claim_runs(
+                    (Which::Suspects { crashes }, Horizon::everything()),
+                    self.config.runs_max,
+                )
+                .await?
             }
             None => Vec::new(),
         };
@@ -337,7 +362,7 @@ impl Session {
         Ok(any)
     }
 
-    async fn claim_runs(&self, which: Which, most: usize) -> Result<Vec<Claimed>, EngineError> {
+    async fn claim_runs(&self, (which, horizon): (Which, &Horizon), most: usize) -> Result<Vec<Claimed>, EngineError> {
         let wanted = ClaimRuns {
             worker: self.id,
             batch: u32::try_from(most).unwrap_or(u32::MAX),
@@ -345,6 +370,7 @@ impl Session {
             kinds: &self.kinds,
             functions: &self.functions,
             which,
+            horizon,
         };
         let claimed = self.shared.engine.claim_runs(wanted).await?;
         if !claimed.is_empty() {

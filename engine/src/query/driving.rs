@@ -1,7 +1,7 @@
 //! What workers ask.
 
 use crate::transition::Control;
-use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, WorkerId, limits};
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, Horizon, WorkerId, limits};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
@@ -16,11 +16,15 @@ pub struct Poller<'a> {
     pub kinds: &'a [String],
     /// Functions that it has.
     pub functions: &'a [String],
+    /// How far back it looks for what is due.
+    pub horizon: &'a Horizon,
 }
 
 /// What an idle worker finds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Poll {
+    /// The database's clock.
+    pub now: DateTime<Utc>,
     /// A parked run's time has come.
     pub wakeable: bool,
     /// A dead worker still holds runs, or has not been closed.
@@ -120,6 +124,7 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn poll(&self, poller: Poller<'_>) -> Result<Poll, EngineError> {
+        let lanes = poller.horizon.lanes();
         let row = sqlx::query_file!(
             "src/query/poll.sql",
             poller.queues,
@@ -128,10 +133,16 @@ impl Engine {
             self.at(),
             poller.worker.0,
             limits::SUSPECT_PATIENCE_SECONDS,
+            &lanes.first,
+            &lanes.last,
+            &lanes.due,
+            &lanes.id,
+            poller.horizon.timers(),
         )
         .fetch_one(&self.pool)
         .await?;
         Ok(Poll {
+            now: row.now,
             wakeable: row.wakeable,
             reclaimable: row.reclaimable,
             sweepable: row.sweepable,

@@ -1,12 +1,14 @@
--- What an idle worker wants to know, in one statement: is there something to wake, take back or claim, and when next.
+-- What an idle worker wants to know, in one statement: is there something to wake, take back or claim, and when next. What
+-- is due is looked for from the horizon on (engine/src/horizon.rs).
 -- The 2 is limits::CRASHES_SUSPECT, written out so that run_suspect_idx serves.
 select
+    coalesce($4::timestamptz, now()) as "now!",
     coalesce((
         select run.due_at <= coalesce($4::timestamptz, now())
         from longhaul.run
         where run.state = 'waiting'
           and run.paused_at is null
-          and run.due_at is not null
+          and run.due_at >= coalesce($11::timestamptz, '-infinity')
         order by run.due_at
         limit 1
     ), false) as "wakeable!",
@@ -27,6 +29,7 @@ select
     ) as "sweepable!",
     exists (
         select from unnest($1::text[]) as wanted (queue)
+        cross join unnest($7::smallint[], $8::smallint[], $9::timestamptz[], $10::uuid[]) as lane (first, last, due, id)
         cross join lateral (
             select run.id
             from longhaul.run
@@ -34,6 +37,8 @@ select
               and run.state = 'queued'
               and run.paused_at is null
               and run.due_at <= coalesce($4::timestamptz, now())
+              and (run.priority, run.due_at, run.id) >= (lane.first, lane.due, lane.id)
+              and (run.priority, run.due_at) <= (lane.last, coalesce($4::timestamptz, now()))
               and run.kind = any ($2)
               and (run.functions = '{}' or run.functions <@ $3)
               and run.crashes < 2

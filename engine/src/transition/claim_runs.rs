@@ -1,6 +1,6 @@
 //! Takes due runs for a worker.
 
-use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, RunId, WorkerId, limits};
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, Horizon, RunId, WorkerId, limits};
 use chrono::{DateTime, Utc};
 
 /// Who claims, and what it can drive.
@@ -18,6 +18,8 @@ pub struct ClaimRuns<'a> {
     pub functions: &'a [String],
     /// Which runs.
     pub which: Which,
+    /// How far back the look goes.
+    pub horizon: &'a Horizon,
 }
 
 /// Which runs a claim takes.
@@ -65,6 +67,10 @@ pub struct Claimed {
     pub history: Option<String>,
     /// The run that is told when this one ends.
     pub parent: Option<RunId>,
+    /// From 0, the most urgent, to 1000.
+    pub priority: i16,
+    /// Since when it could be claimed.
+    pub due: DateTime<Utc>,
 }
 
 struct Row {
@@ -84,6 +90,8 @@ struct Row {
     input: String,
     history: Option<String>,
     parent: Option<RunId>,
+    priority: i16,
+    due: DateTime<Utc>,
 }
 
 impl Engine {
@@ -96,6 +104,7 @@ impl Engine {
             Which::Ordinary => (0, limits::CRASHES_SUSPECT - 1, limits::CLAIM_BATCH_MAX),
             Which::Suspects { crashes } => (crashes, crashes, limits::suspects_at_once(crashes)),
         };
+        let lanes = wanted.horizon.lanes();
         let rows = sqlx::query_file_as!(
             Row,
             "src/transition/claim_runs.sql",
@@ -107,6 +116,10 @@ impl Engine {
             self.at(),
             fewest,
             most,
+            &lanes.first,
+            &lanes.last,
+            &lanes.due,
+            &lanes.id,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -136,6 +149,8 @@ impl Row {
             input: self.input,
             history: self.history,
             parent: self.parent,
+            priority: self.priority,
+            due: self.due,
         }
     }
 }

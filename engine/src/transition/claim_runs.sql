@@ -1,10 +1,12 @@
 -- Takes due runs that this worker can drive, by priority, then due time. The fence shuts out whoever held them before.
 -- Runs that may have killed their workers are taken by a worker that drives nothing else, those with as many crashes
 -- behind them ($7 to $8) together.
--- Queue by queue, so that each is read in its order and no further than wanted, however many are due.
+-- Queue by queue, so that each is read in its order and no further than wanted, however many are due; and lane by lane, of
+-- one priority or of all, from the place on at which the look begins (engine/src/horizon.rs).
 with due as (
-    select run.id
+    select run.id, run.due_at
     from unnest($3::text[]) as wanted (queue)
+    cross join unnest($9::smallint[], $10::smallint[], $11::timestamptz[], $12::uuid[]) as lane (first, last, due, id)
     cross join lateral (
         select run.id, run.priority, run.due_at
         from longhaul.run
@@ -12,6 +14,8 @@ with due as (
           and run.state = 'queued'
           and run.paused_at is null
           and run.due_at <= coalesce($6::timestamptz, now())
+          and (run.priority, run.due_at, run.id) >= (lane.first, lane.due, lane.id)
+          and (run.priority, run.due_at) <= (lane.last, coalesce($6::timestamptz, now()))
           and run.kind = any ($4)
           -- Most runs need no functions; said apart, since the planner takes containment for a rarity.
           and (run.functions = '{}' or run.functions <@ $5)
@@ -37,7 +41,7 @@ with due as (
           where worker.id = $1
             and worker.closed_at is null
             and worker.lease_expires_at > coalesce($6::timestamptz, now()))
-    returning run.*
+    returning run.*, due.due_at as was_due_at
 ), logged as (
     insert into longhaul.event (run_id, seq, kind, worker_id, fence, at)
     select claimed.id, claimed.event_seq, 'run.claimed', $1, claimed.fence, coalesce($6::timestamptz, now())
@@ -59,6 +63,8 @@ select
     claimed.agent_version_id as "agent_version_id: AgentVersionId",
     claimed.input::text as "input!",
     claimed.history::text as history,
-    claimed.parent_id as "parent: RunId"
+    claimed.parent_id as "parent: RunId",
+    claimed.priority,
+    claimed.was_due_at as "due!"
 from claimed
 order by claimed.priority, claimed.id

@@ -1,9 +1,10 @@
--- Puts parked runs whose time has come back into their queues.
+-- Puts parked runs whose time has come back into their queues, from the horizon on (engine/src/horizon.rs).
 with due as (
     select run.id
     from longhaul.run
     where run.state = 'waiting'
       and run.due_at <= coalesce($2::timestamptz, now())
+      and run.due_at >= coalesce($3::timestamptz, '-infinity')
       and run.paused_at is null
     order by run.due_at
     limit $1

@@ -9,8 +9,8 @@ use chrono::TimeDelta;
 use engine::query::{Poller, Wanted};
 use engine::recorder::Recorder;
 use engine::{
-    Claim, ClaimRuns, Clock, Engine, EngineError, Fence, LiveLease, OnParentEnd, Registration, RunId, SendSignal,
-    StartChild, StartRun, Which, WorkerId,
+    Claim, ClaimRuns, Clock, Engine, EngineError, Fence, Horizon, LiveLease, OnParentEnd, Registration, RunId,
+    SendSignal, StartChild, StartRun, Which, WorkerId,
 };
 use proptest::test_runner::TestCaseError;
 use std::fmt::Debug;
@@ -99,7 +99,8 @@ impl<'a> Pair<'a> {
                 }
             }
             Operation::Wake => {
-                let woken = code(self.engine.wake_runs().await).map(|woken| sorted(woken.into_iter().map(|run| run.0)));
+                let woken = code(self.engine.wake_runs(Horizon::everything()).await)
+                    .map(|woken| sorted(woken.into_iter().map(|run| run.0)));
                 same(Ok(self.memory.wake_ripe()), woken)?;
             }
             Operation::Reclaim => {
@@ -249,6 +250,7 @@ impl<'a> Pair<'a> {
             kinds: &kinds,
             functions: &functions,
             which: Which::Ordinary,
+            horizon: Horizon::everything(),
         };
         if wish.suspects
             && let Some(crashes) = self.memory.suspects(&wanted).0.first()
@@ -449,6 +451,7 @@ impl<'a> Pair<'a> {
             queues: &queues,
             kinds: &kinds,
             functions: &functions,
+            horizon: Horizon::everything(),
         };
         let wanted = ClaimRuns {
             worker: self.workers[0],
@@ -457,6 +460,7 @@ impl<'a> Pair<'a> {
             kinds: &kinds,
             functions: &functions,
             which: Which::Ordinary,
+            horizon: Horizon::everything(),
         };
         let poll = self.engine.poll(poller).await.expect("the poll is answered");
         let next = poll
