@@ -7,13 +7,13 @@
 pub mod bench_floor;
 pub mod clock;
 pub mod error;
-pub mod horizon;
 pub mod id;
 pub mod limits;
 pub mod payload;
 #[cfg(feature = "planted-faults")]
 pub mod planted_fault;
 pub mod query;
+pub mod reach;
 pub mod recorder;
 pub mod retry;
 pub mod schema;
@@ -23,8 +23,8 @@ pub mod waker;
 
 pub use clock::Clock;
 pub use error::EngineError;
-pub use horizon::Horizon;
 pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
+pub use reach::Reach;
 pub use sqlx::{Error as DatabaseError, PgConnection};
 pub use transition::{
     Applied, ApplyAgent, Attention, BatchRefused, Cancelled, ClaimRuns, Claimed, Control, Decide, Ending, EventWrite,

@@ -1,6 +1,6 @@
 //! Runs that are paused, and runs that keep losing their workers.
 
-use engine::{Claim, ClaimRuns, Clock, Engine, Horizon, Registration, RunId, Which, WorkerId};
+use engine::{Claim, ClaimRuns, Clock, Engine, Reach, Registration, RunId, Which, WorkerId};
 use longhaul_tests::world::{WorkerHandle, World};
 use rehearsal::{Answer, Rule, Script};
 use serde_json::json;
@@ -43,7 +43,7 @@ async fn claim(engine: &Engine, worker: WorkerId, which: Which) -> Vec<Claim> {
         kinds: &kinds,
         functions: &[],
         which,
-        horizon: Horizon::everything(),
+        reach: Reach::everything(),
     };
     let claimed = engine.claim_runs(wanted).await.expect("a claim is answered");
     claimed.into_iter().map(|run| run.claim).collect()

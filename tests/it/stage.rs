@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use engine::query::Poller;
 use engine::transition::ApplyAgent;
 use engine::{
-    ClaimRuns, Claimed, Clock, Connect, Engine, EngineError, EventWrite, Horizon, Place, Registration, RunId, StartRun,
+    ClaimRuns, Claimed, Clock, Connect, Engine, EngineError, EventWrite, Place, Reach, Registration, RunId, StartRun,
     StepBegin, StepChange, StepWrites, Which, WorkerId,
 };
 use longhaul_tests::database::TestDatabase;
@@ -204,7 +204,7 @@ pub(crate) fn poller<'a>(queues: &'a [String], kinds: &'a [String], functions: &
         queues,
         kinds,
         functions,
-        horizon: Horizon::everything(),
+        reach: Reach::everything(),
     }
 }
 
@@ -222,7 +222,7 @@ pub(crate) async fn claim(engine: &Engine, worker: WorkerId, batch: u32) -> Vec<
             kinds: &["agent".to_owned()],
             functions: &[],
             which: Which::Ordinary,
-            horizon: Horizon::everything(),
+            reach: Reach::everything(),
         })
         .await
         .expect("claims are answered")

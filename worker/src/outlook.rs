@@ -1,6 +1,6 @@
 //! When a worker looks at everything, and when only at what is new.
 
-use engine::Horizon;
+use engine::Reach;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ const WHOLE_SHARE: u32 = 20;
 
 /// Where the next look begins.
 pub(crate) struct Outlook {
-    pub(crate) horizon: Horizon,
+    pub(crate) reach: Reach,
     /// When everything is looked at again.
     whole_at: Instant,
     /// However long that takes, it is done this often.
@@ -18,7 +18,7 @@ pub(crate) struct Outlook {
 
 /// A look at what is due.
 pub(crate) struct Look {
-    pub(crate) horizon: Horizon,
+    pub(crate) reach: Reach,
     is_whole: bool,
     begun: Instant,
 }
@@ -27,7 +27,7 @@ impl Outlook {
     /// The first look is at everything.
     pub(crate) fn new(longest: Duration) -> Self {
         Self {
-            horizon: Horizon::default(),
+            reach: Reach::default(),
             whole_at: Instant::now(),
             longest,
         }
@@ -36,15 +36,11 @@ impl Outlook {
     /// Begins a look.
     pub(crate) fn look(&self, begun: Instant) -> Look {
         let is_whole = begun >= self.whole_at;
-        let horizon = match is_whole {
-            true => Horizon::everything().clone(),
-            false => self.horizon.clone(),
+        let reach = match is_whole {
+            true => Reach::everything().clone(),
+            false => self.reach.clone(),
         };
-        Look {
-            horizon,
-            is_whole,
-            begun,
-        }
+        Look { reach, is_whole, begun }
     }
 
     /// Ends a look. How long what it cannot have seen may wait; none where it has seen everything.

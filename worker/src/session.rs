@@ -13,7 +13,7 @@ use engine::query::Poller;
 use engine::transition::Control;
 use engine::waker::{Hint, Waker};
 use engine::{
-    Attention, Claim, ClaimRuns, Claimed, Connect, Engine, EngineError, Horizon, Registration, Release, RunId, Which,
+    Attention, Claim, ClaimRuns, Claimed, Connect, Engine, EngineError, Reach, Registration, Release, RunId, Which,
     WorkerId, limits,
 };
 use std::collections::HashMap;
@@ -255,7 +255,7 @@ impl Session {
             queues: &self.config.queues,
             kinds: &self.kinds,
             functions: &self.functions,
-            horizon: &look.horizon,
+            reach: &look.reach,
         };
         let poll = engine.poll(poller).await?;
         let longest = match self.is_flowing {
@@ -266,7 +266,7 @@ impl Session {
         let longest = unseen.map_or(longest, |unseen| unseen.min(longest));
         let mut next = poll.next_due.map_or(longest, |due| due.min(longest));
         if poll.wakeable {
-            let woken = engine.wake_runs(&look.horizon).await?;
+            let woken = engine.wake_runs(&look.reach).await?;
             if !woken.is_empty() {
                 crash_point!("run.woken");
                 // There may be more than one batch.
@@ -274,7 +274,7 @@ impl Session {
                 self.shared.announcer.tell(woken);
             }
         } else {
-            self.outlook.horizon.rung(poll.now);
+            self.outlook.reach.rung(poll.now);
         }
         if poll.reclaimable {
             let reclaimed = engine.reclaim_runs().await?;
@@ -300,7 +300,7 @@ impl Session {
         if poll.wakeable || poll.reclaimable || poll.claimable {
             self.claim(&look).await?;
         } else {
-            self.outlook.horizon.drained(poll.now);
+            self.outlook.reach.drained(poll.now);
         }
         Ok(next.max(SOONEST_POLL))
     }
@@ -316,15 +316,15 @@ impl Session {
             return Ok(false);
         }
         let wanted = room.min(limits::CLAIM_BATCH_MAX as usize);
-        let claimed = self.claim_runs((Which::Ordinary, &look.horizon), wanted).await?;
+        let claimed = self.claim_runs((Which::Ordinary, &look.reach), wanted).await?;
         let any = !claimed.is_empty();
         self.is_flowing = claimed.len() == wanted;
-        let horizon = &mut self.outlook.horizon;
-        horizon.claimed(&claimed);
+        let reach = &mut self.outlook.reach;
+        reach.claimed(&claimed);
         if self.is_flowing {
             self.due.notify_one();
         } else if let Some(last) = claimed.last() {
-            horizon.drained(last.now);
+            reach.drained(last.now);
         }
         let now = Instant::now();
         if let Some(unseen) = self.outlook.looked(look, now) {
@@ -341,11 +341,8 @@ impl Session {
     async fn claim_suspects(&mut self, crashes: Option<i32>) -> Result<bool, EngineError> {
         let claimed = match crashes {
             Some(crashes) => {
-                self.claim_runs(
-                    (Which::Suspects { crashes }, Horizon::everything()),
-                    self.config.runs_max,
-                )
-                .await?
+                self.claim_runs((Which::Suspects { crashes }, Reach::everything()), self.config.runs_max)
+                    .await?
             }
             None => Vec::new(),
         };
@@ -362,7 +359,7 @@ impl Session {
         Ok(any)
     }
 
-    async fn claim_runs(&self, (which, horizon): (Which, &Horizon), most: usize) -> Result<Vec<Claimed>, EngineError> {
+    async fn claim_runs(&self, (which, reach): (Which, &Reach), most: usize) -> Result<Vec<Claimed>, EngineError> {
         let wanted = ClaimRuns {
             worker: self.id,
             batch: u32::try_from(most).unwrap_or(u32::MAX),
@@ -370,7 +367,7 @@ impl Session {
             kinds: &self.kinds,
             functions: &self.functions,
             which,
-            horizon,
+            reach,
         };
         let claimed = self.shared.engine.claim_runs(wanted).await?;
         if !claimed.is_empty() {

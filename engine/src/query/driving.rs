@@ -1,7 +1,7 @@
 //! What workers ask.
 
 use crate::transition::Control;
-use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, Horizon, WorkerId, limits};
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, Reach, WorkerId, limits};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Poller<'a> {
     /// Functions that it has.
     pub functions: &'a [String],
     /// How far back it looks for what is due.
-    pub horizon: &'a Horizon,
+    pub reach: &'a Reach,
 }
 
 /// What an idle worker finds.
@@ -124,7 +124,7 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn poll(&self, poller: Poller<'_>) -> Result<Poll, EngineError> {
-        let lanes = poller.horizon.lanes();
+        let lanes = poller.reach.lanes();
         let row = sqlx::query_file!(
             "src/query/poll.sql",
             poller.queues,
@@ -137,7 +137,7 @@ impl Engine {
             &lanes.last,
             &lanes.due,
             &lanes.id,
-            poller.horizon.timers(),
+            poller.reach.timers(),
         )
         .fetch_one(&self.pool)
         .await?;

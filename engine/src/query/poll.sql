@@ -1,5 +1,5 @@
 -- What an idle worker wants to know, in one statement: is there something to wake, take back or claim, and when next. What
--- is due is looked for from the horizon on (engine/src/horizon.rs).
+-- is due is looked for as far back as the look reaches (engine/src/reach.rs).
 -- The 2 is limits::CRASHES_SUSPECT, written out so that run_suspect_idx serves.
 select
     coalesce($4::timestamptz, now()) as "now!",

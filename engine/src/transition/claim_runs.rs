@@ -1,6 +1,6 @@
 //! Takes due runs for a worker.
 
-use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, Horizon, RunId, WorkerId, limits};
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, Reach, RunId, WorkerId, limits};
 use chrono::{DateTime, Utc};
 
 /// Who claims, and what it can drive.
@@ -19,7 +19,7 @@ pub struct ClaimRuns<'a> {
     /// Which runs.
     pub which: Which,
     /// How far back the look goes.
-    pub horizon: &'a Horizon,
+    pub reach: &'a Reach,
 }
 
 /// Which runs a claim takes.
@@ -104,7 +104,7 @@ impl Engine {
             Which::Ordinary => (0, limits::CRASHES_SUSPECT - 1, limits::CLAIM_BATCH_MAX),
             Which::Suspects { crashes } => (crashes, crashes, limits::suspects_at_once(crashes)),
         };
-        let lanes = wanted.horizon.lanes();
+        let lanes = wanted.reach.lanes();
         let rows = sqlx::query_file_as!(
             Row,
             "src/transition/claim_runs.sql",

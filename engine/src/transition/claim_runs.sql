@@ -2,7 +2,7 @@
 -- Runs that may have killed their workers are taken by a worker that drives nothing else, those with as many crashes
 -- behind them ($7 to $8) together.
 -- Queue by queue, so that each is read in its order and no further than wanted, however many are due; and lane by lane, of
--- one priority or of all, from the place on at which the look begins (engine/src/horizon.rs).
+-- one priority or of all, from the place on at which the look begins (engine/src/reach.rs).
 with due as (
     select run.id, run.due_at
     from unnest($3::text[]) as wanted (queue)

@@ -1,4 +1,4 @@
--- Puts parked runs whose time has come back into their queues, from the horizon on (engine/src/horizon.rs).
+-- Puts parked runs whose time has come back into their queues, as far back as the look reaches (engine/src/reach.rs).
 with due as (
     select run.id
     from longhaul.run

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use engine::query::{Poller, Wanted};
 use engine::recorder::Recorder;
 use engine::{
-    Claim, ClaimRuns, Clock, Engine, EngineError, Fence, Horizon, LiveLease, OnParentEnd, Registration, RunId,
+    Claim, ClaimRuns, Clock, Engine, EngineError, Fence, LiveLease, OnParentEnd, Reach, Registration, RunId,
     SendSignal, StartChild, StartRun, Which, WorkerId,
 };
 use proptest::test_runner::TestCaseError;
@@ -99,7 +99,7 @@ impl<'a> Pair<'a> {
                 }
             }
             Operation::Wake => {
-                let woken = code(self.engine.wake_runs(Horizon::everything()).await)
+                let woken = code(self.engine.wake_runs(Reach::everything()).await)
                     .map(|woken| sorted(woken.into_iter().map(|run| run.0)));
                 same(Ok(self.memory.wake_ripe()), woken)?;
             }
@@ -250,7 +250,7 @@ impl<'a> Pair<'a> {
             kinds: &kinds,
             functions: &functions,
             which: Which::Ordinary,
-            horizon: Horizon::everything(),
+            reach: Reach::everything(),
         };
         if wish.suspects
             && let Some(crashes) = self.memory.suspects(&wanted).0.first()
@@ -451,7 +451,7 @@ impl<'a> Pair<'a> {
             queues: &queues,
             kinds: &kinds,
             functions: &functions,
-            horizon: Horizon::everything(),
+            reach: Reach::everything(),
         };
         let wanted = ClaimRuns {
             worker: self.workers[0],
@@ -460,7 +460,7 @@ impl<'a> Pair<'a> {
             kinds: &kinds,
             functions: &functions,
             which: Which::Ordinary,
-            horizon: Horizon::everything(),
+            reach: Reach::everything(),
         };
         let poll = self.engine.poll(poller).await.expect("the poll is answered");
         let next = poll

@@ -3,7 +3,7 @@
 use crate::stage::{LEASE, Stage, claim, poller, register};
 use chrono::TimeDelta;
 use engine::query::Poller;
-use engine::{ClaimRuns, Connect, Engine, Horizon, RunId, Which};
+use engine::{ClaimRuns, Connect, Engine, Reach, RunId, Which};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Barrier;
@@ -165,7 +165,7 @@ async fn a_run_waits_for_a_worker_with_its_queue_its_kind_and_its_functions() {
                 kinds: &kinds,
                 functions: &functions,
                 which: Which::Ordinary,
-                horizon: Horizon::everything(),
+                reach: Reach::everything(),
             })
             .await
             .unwrap();
@@ -272,7 +272,7 @@ async fn suspects_are_claimed_in_ever_smaller_groups_of_equals() {
             kinds: &kinds,
             functions: &[],
             which: Which::Suspects { crashes },
-            horizon: Horizon::everything(),
+            reach: Reach::everything(),
         };
         let claimed = stage.engine.claim_runs(wanted).await.unwrap();
         assert_eq!(claimed.len(), group, "{crashes} crashes");

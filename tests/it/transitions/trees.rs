@@ -5,7 +5,7 @@ use super::waits::{begins_wait, child, ends, waits_for};
 use crate::stage::{Stage, claim, nobody};
 use chrono::TimeDelta;
 use engine::limits::CHILDREN_BATCH_MAX;
-use engine::{Cancelled, Claimed, Ending, Horizon, RunId};
+use engine::{Cancelled, Claimed, Ending, Reach, RunId};
 use serde_json::json;
 use std::time::Duration;
 
@@ -213,7 +213,7 @@ async fn a_parent_that_waits_for_more_ends_is_woken_before_long_though_none_come
 
     let (later, _) = stage.at(stage.now().await + TimeDelta::seconds(1));
 
-    assert_eq!(later.wake_runs(Horizon::everything()).await.unwrap(), [run]);
+    assert_eq!(later.wake_runs(Reach::everything()).await.unwrap(), [run]);
     assert_eq!(stage.state(run).await, "queued");
 }
 

@@ -2,7 +2,7 @@
 
 use crate::stage::{LEASE, Stage, claim, nobody, poller, register};
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::{Cancelled, Claimed, Decide, Ending, EngineError, Horizon, Park, Release};
+use engine::{Cancelled, Claimed, Decide, Ending, EngineError, Park, Reach, Release};
 
 fn park(held: &Claimed, waiting_for: &'static str, until: Option<DateTime<Utc>>) -> Park<'static> {
     Park {
@@ -54,11 +54,11 @@ async fn no_timer_wakes_early_by_the_database_clock() {
     let poll = early.poll(nobody()).await.unwrap();
     assert!(!poll.wakeable);
     assert_eq!(poll.next_due.unwrap().as_micros(), 1);
-    assert!(early.wake_runs(Horizon::everything()).await.unwrap().is_empty());
-    assert!(engine.wake_runs(Horizon::everything()).await.unwrap().is_empty());
+    assert!(early.wake_runs(Reach::everything()).await.unwrap().is_empty());
+    assert!(engine.wake_runs(Reach::everything()).await.unwrap().is_empty());
     clock.advance(TimeDelta::seconds(31));
     assert!(engine.poll(nobody()).await.unwrap().wakeable);
-    assert_eq!(engine.wake_runs(Horizon::everything()).await.unwrap(), [held.claim.run]);
+    assert_eq!(engine.wake_runs(Reach::everything()).await.unwrap(), [held.claim.run]);
 
     let run = engine.run_detail(held.claim.run).await.unwrap();
     assert_eq!(
@@ -91,7 +91,7 @@ async fn a_paused_run_sleeps_on() {
         )
         .await;
 
-    assert!(stage.engine.wake_runs(Horizon::everything()).await.unwrap().is_empty());
+    assert!(stage.engine.wake_runs(Reach::everything()).await.unwrap().is_empty());
     assert!(!stage.engine.poll(nobody()).await.unwrap().wakeable);
 }
 
@@ -233,15 +233,12 @@ async fn a_timer_that_is_due_while_its_run_is_being_parked_is_found_by_the_next_
         let due = stage.now().await;
         let parking =
             tokio::spawn(async move { engine.park_run(&claim, &park(&held, "timer", Some(due))).await.unwrap() });
-        let early = stage.engine.wake_runs(Horizon::everything()).await.unwrap();
+        let early = stage.engine.wake_runs(Reach::everything()).await.unwrap();
         assert!(parking.await.unwrap().is_some());
 
         if early.is_empty() {
             assert!(stage.engine.poll(nobody()).await.unwrap().wakeable);
-            assert_eq!(
-                stage.engine.wake_runs(Horizon::everything()).await.unwrap(),
-                [claim.run]
-            );
+            assert_eq!(stage.engine.wake_runs(Reach::everything()).await.unwrap(), [claim.run]);
         }
         assert_eq!(stage.state(claim.run).await, "queued");
         assert_eq!(stage.events(claim.run).await.len(), 4);
@@ -263,8 +260,8 @@ async fn two_who_wake_at_the_same_time_wake_once() {
         let (one, other) = (stage.engine.clone(), stage.engine.clone());
 
         let (one, other) = tokio::join!(
-            tokio::spawn(async move { one.wake_runs(Horizon::everything()).await.unwrap() }),
-            tokio::spawn(async move { other.wake_runs(Horizon::everything()).await.unwrap() })
+            tokio::spawn(async move { one.wake_runs(Reach::everything()).await.unwrap() }),
+            tokio::spawn(async move { other.wake_runs(Reach::everything()).await.unwrap() })
         );
 
         assert_eq!(one.unwrap().len() + other.unwrap().len(), 1);

@@ -4,7 +4,7 @@ use super::{Bench, HISTORY_TENANT, NAME, interrupted};
 use crate::failure::{Exit, Failure};
 use crate::output::Progress;
 use engine::{
-    ClaimRuns, Claimed, Ending, EventWrite, Horizon, LiveLease, Place, Recorded, Registration, StartRun, StepBegin,
+    ClaimRuns, Claimed, Ending, EventWrite, LiveLease, Place, Reach, Recorded, Registration, StartRun, StepBegin,
     StepWrites, Then, Transition, Which, WorkerId, payload,
 };
 use std::time::Duration;
@@ -83,7 +83,7 @@ async fn end_all(bench: &Bench, worker: &Registration) -> anyhow::Result<()> {
             kinds: &worker.kinds,
             functions: &worker.functions,
             which: Which::Ordinary,
-            horizon: Horizon::everything(),
+            reach: Reach::everything(),
         };
         let claimed = engine.claim_runs(wanted).await?;
         if claimed.is_empty() {

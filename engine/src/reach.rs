@@ -15,21 +15,21 @@ const MARGIN: TimeDelta = TimeDelta::milliseconds(100);
 /// Priorities that are looked at one by one.
 const LANES_MAX: usize = 16;
 
-static EVERYTHING: Horizon = Horizon {
+static EVERYTHING: Reach = Reach {
     lanes: BTreeMap::new(),
     timers: None,
 };
 
-/// Where a look for due runs begins. The default one is [`Horizon::everything`].
+/// Where a look for due runs begins. The default one is [`Reach::everything`].
 #[derive(Debug, Clone, Default)]
-pub struct Horizon {
+pub struct Reach {
     /// By priority: when the first run of a look is due at the earliest, and its id.
     lanes: BTreeMap<i16, (DateTime<Utc>, Uuid)>,
     /// When the first timer of a look is due at the earliest.
     timers: Option<DateTime<Utc>>,
 }
 
-/// A horizon, as the statements take it: side by side, a lane in each place.
+/// A reach, as the statements take it: side by side, a lane in each place.
 pub(crate) struct Lanes {
     pub(crate) first: Vec<i16>,
     pub(crate) last: Vec<i16>,
@@ -37,7 +37,7 @@ pub(crate) struct Lanes {
     pub(crate) id: Vec<Uuid>,
 }
 
-impl Horizon {
+impl Reach {
     /// Leaves nothing out.
     pub fn everything() -> &'static Self {
         &EVERYTHING

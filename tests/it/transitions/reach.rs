@@ -2,12 +2,12 @@
 
 use crate::stage::{LEASE, Stage, register};
 use chrono::TimeDelta;
-use engine::{ClaimRuns, Claimed, Horizon, RunId, Which, WorkerId};
+use engine::{ClaimRuns, Claimed, Reach, RunId, Which, WorkerId};
 use sqlx::{AssertSqlSafe, Connection};
 
 const RUNS: usize = 1_000;
 
-async fn claim(stage: &Stage, worker: WorkerId, horizon: &Horizon) -> Vec<Claimed> {
+async fn claim(stage: &Stage, worker: WorkerId, reach: &Reach) -> Vec<Claimed> {
     let wanted = ClaimRuns {
         worker,
         batch: 100,
@@ -15,7 +15,7 @@ async fn claim(stage: &Stage, worker: WorkerId, horizon: &Horizon) -> Vec<Claime
         kinds: &["agent".to_owned()],
         functions: &[],
         which: Which::Ordinary,
-        horizon,
+        reach,
     };
     stage.engine.claim_runs(wanted).await.expect("the claim is answered")
 }
@@ -67,12 +67,12 @@ async fn a_claim_passes_over_what_was_claimed_while_somebody_reads_an_old_snapsh
         .collect();
     stage.engine.start_runs("default", &starts).await.expect("they start");
 
-    let mut horizon = Horizon::default();
+    let mut reach = Reach::default();
     let mut last = None;
     let mut count = 0;
     loop {
-        let claimed = claim(&stage, worker, &horizon).await;
-        horizon.claimed(&claimed);
+        let claimed = claim(&stage, worker, &reach).await;
+        reach.claimed(&claimed);
         count += claimed.len();
         match claimed.into_iter().next_back() {
             Some(claimed) => last = Some(claimed),
@@ -97,24 +97,21 @@ async fn a_claim_passes_over_what_was_claimed_while_somebody_reads_an_old_snapsh
 }
 
 #[tokio::test]
-async fn what_a_look_from_the_horizon_on_cannot_see_a_look_at_everything_finds() {
+async fn what_is_out_of_one_looks_reach_a_look_at_everything_finds() {
     let stage = Stage::new().await;
     let worker = register(&stage.engine, LEASE).await;
-    let mut horizon = Horizon::default();
+    let mut reach = Reach::default();
     let first = stage.start().await;
-    let claimed = claim(&stage, worker, &horizon).await;
+    let claimed = claim(&stage, worker, &reach).await;
     assert_eq!(runs(&claimed), [first]);
-    horizon.claimed(&claimed);
-    horizon.drained(stage.now().await);
+    reach.claimed(&claimed);
+    reach.drained(stage.now().await);
 
     let next = stage.start().await;
     let long_ago = stage.now().await - TimeDelta::hours(1);
     let late = stage.start_with(|start| start.due_at = Some(long_ago)).await;
     let urgent = stage.start_with(|start| start.priority = 1).await;
 
-    assert_eq!(runs(&claim(&stage, worker, &horizon).await), [next]);
-    assert_eq!(
-        runs(&claim(&stage, worker, Horizon::everything()).await),
-        [urgent, late]
-    );
+    assert_eq!(runs(&claim(&stage, worker, &reach).await), [next]);
+    assert_eq!(runs(&claim(&stage, worker, Reach::everything()).await), [urgent, late]);
 }
