@@ -7,11 +7,14 @@ pub mod definition;
 mod doubt;
 pub mod effect;
 pub mod error;
+pub mod fallback;
 #[cfg(test)]
 mod fixture;
 pub mod journal;
 pub mod next_action;
+mod order;
 pub mod probe;
+pub mod sanitise;
 pub mod tool;
 pub mod transcript;
 pub mod turn;

@@ -3,12 +3,15 @@
 mod cancel;
 mod database;
 mod doubt;
+mod fallbacks;
 mod limits;
 mod mending;
 mod notification;
+mod order;
 mod outside;
 mod person;
 mod retry;
+mod sanitise;
 mod tools;
 mod worker_life;
 

@@ -5,11 +5,13 @@
 //! file's shape is in `docs/agent-file.md`.
 
 mod action;
+mod fallback;
 mod form;
 mod lint;
 mod probe;
 mod report;
 mod root;
+mod sanitise;
 mod schema;
 mod strict;
 mod subschema;

@@ -5,9 +5,11 @@
 
 mod attempt;
 mod begin;
+mod cache;
 mod doubt;
 #[cfg(feature = "planted-faults")]
 mod early;
+mod fallback;
 mod outcome;
 mod stop;
 mod take_up;

@@ -24,7 +24,16 @@ pub(super) fn read_agent(report: &mut Report<'_>, table: &DeTable<'_>) -> Option
     let form = Form::new(Path::root(), table);
     form.only(
         report,
-        &["name", "description", "system", "on_refusal", "model", "limits", "tool"],
+        &[
+            "name",
+            "description",
+            "system",
+            "on_refusal",
+            "summarise_failures",
+            "model",
+            "limits",
+            "tool",
+        ],
     );
     let name = read_name(report, &form);
     let description = form
@@ -36,6 +45,7 @@ pub(super) fn read_agent(report: &mut Report<'_>, table: &DeTable<'_>) -> Option
         "on_refusal",
         &[("fail", OnRefusal::Fail), ("ask", OnRefusal::Ask)],
     );
+    let summarise_failures = form.flag(report, "summarise_failures").unwrap_or(true);
     let model = read_model(report, &form);
     let limits = read_limits(report, &form);
     let tools = read_tools(report, &form);
@@ -46,6 +56,7 @@ pub(super) fn read_agent(report: &mut Report<'_>, table: &DeTable<'_>) -> Option
         model: model?,
         limits,
         on_refusal: on_refusal.unwrap_or(OnRefusal::Fail),
+        summarise_failures,
         tools,
     })
 }
@@ -124,7 +135,13 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
 
 fn read_limits(report: &mut Report<'_>, form: &Form<'_>) -> Limits {
     let form = form.section(report, "limits");
-    form.only(report, &["turns_max", "tool_calls_per_turn_max", "wall_clock_seconds"]);
+    let known = [
+        "turns_max",
+        "tool_calls_per_turn_max",
+        "wall_clock_seconds",
+        "parallel_tool_calls",
+    ];
+    form.only(report, &known);
     let calls = form.small_number(report, "tool_calls_per_turn_max", TOOL_CALLS_PER_TURN_MAX);
     Limits {
         turns_max: form.small_number(report, "turns_max", TURNS_MAX).unwrap_or(20),
@@ -132,6 +149,7 @@ fn read_limits(report: &mut Report<'_>, form: &Form<'_>) -> Limits {
         wall_clock_seconds: form
             .number(report, "wall_clock_seconds", WALL_CLOCK_SECONDS)
             .unwrap_or(30 * 24 * 60 * 60),
+        parallel_tool_calls: form.flag(report, "parallel_tool_calls").unwrap_or(true),
     }
 }
 

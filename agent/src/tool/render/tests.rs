@@ -2,6 +2,7 @@ use super::{ARGUMENT_BYTES_MAX, REQUEST_BYTES_MAX, environment_names, render, re
 use crate::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
 use crate::effect::Effect;
 use crate::error::{ErrorClass, StepError};
+use crate::sanitise::Sanitise;
 use crate::tool::ToolRequest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -24,6 +25,11 @@ fn tool(action: ToolAction) -> Tool {
         },
         on_error: OnError::TellModel,
         probe: None,
+        cache: None,
+        fallback: Vec::new(),
+        after: Vec::new(),
+        parallel: true,
+        sanitise: Sanitise::default(),
         action,
     }
 }
