@@ -39,6 +39,9 @@ pub(crate) fn in_order(
     (calls, moves): (&[ToolCall], Vec<Option<Move>>),
     has_ended: impl Fn(usize) -> bool,
 ) -> Vec<Move> {
+    if moves.iter().all(Option::is_none) {
+        return Vec::new();
+    }
     let ends: Vec<bool> = (0..calls.len())
         .map(|at| match moves.get(at).and_then(Option::as_ref) {
             Some(Move::Answer { .. }) => true,

@@ -13,6 +13,7 @@ mod fallback;
 mod outcome;
 mod stop;
 mod take_up;
+mod wanted;
 
 use super::{Held, MOMENT, Shared, Version};
 use crate::hold::{Flow, Hold, Rest};

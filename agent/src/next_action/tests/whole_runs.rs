@@ -1,7 +1,7 @@
 //! Whole runs under any fate: crashes, refusals, doubts, deadlines, deploys and people who resume.
 
 use super::world::{Bounds, Fate, World};
-use crate::definition::Agent;
+use crate::definition::{Agent, OnError};
 use crate::effect::Effect;
 use crate::fallback::{CachePolicy, Escalation, Fallback, Priority, Substitute};
 use crate::fixture::{agent, probe};
@@ -43,7 +43,8 @@ proptest! {
     }
 }
 
-/// `pay` comes after `look` and `book`, `audit` after `pay`, and no two bookings are out at the same time.
+/// `pay` comes after `look` and `book`, `audit` after `pay`, no two bookings are out at the same time, and one that
+/// fails is the run's failure.
 fn put_in_order(agent: &mut Agent) {
     for tool in &mut agent.tools {
         tool.after = match tool.name.as_str() {
@@ -52,6 +53,9 @@ fn put_in_order(agent: &mut Agent) {
             _ => Vec::new(),
         };
         tool.parallel = tool.name != "book";
+        if tool.name == "book" {
+            tool.on_error = OnError::FailRun;
+        }
     }
 }
 

@@ -3,16 +3,17 @@
 use super::attempt::Going;
 use super::cache::Recalled;
 use super::outcome::effect;
+use super::wanted::{Wanted, digest_of, storable};
 use super::{Driver, Flow, Version};
 use crate::crash_point::crash_point;
 use crate::scribe::{Draft, Written};
 use agent::definition::{RetryPolicy, Tool};
 use agent::effect::UnknownReason;
 use agent::next_action::{Again, Move, REQUEST_CHANGED};
-use agent::tool::{ToolCall, ToolRequest, render};
+use agent::tool::{ToolRequest, render};
 use agent::transcript::{error_outcome, transcript};
 use agent::wire::messages::{RequestParts, ToolChoice, request_body};
-use agent::{Asked, Effect, ErrorClass, Step, StepBody, StepError, StepState, ToolOutcome};
+use agent::{Asked, Effect, ErrorClass, Step, StepBody, StepError, StepState};
 use engine::{EngineError, Place, StepBegin, StepChange, payload};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -503,36 +504,6 @@ impl Driver {
     }
 }
 
-/// A call as the model asked for it.
-pub(super) struct Wanted {
-    pub(super) turn: u32,
-    pub(super) index: u32,
-    pub(super) call: ToolCall,
-    pub(super) replaces: Option<u32>,
-}
-
-impl Wanted {
-    /// What answers it, by a call of that tool.
-    pub(super) fn body(&self, tool: &Tool, outcome: Option<ToolOutcome>) -> StepBody {
-        self.body_of((&tool.name, tool.effect), outcome)
-    }
-
-    fn body_of(&self, (name, effect): (&str, Effect), outcome: Option<ToolOutcome>) -> StepBody {
-        StepBody::Tool {
-            index: self.index,
-            call_id: storable(&self.call.id),
-            name: name.to_owned(),
-            effect,
-            outcome,
-        }
-    }
-}
-
-/// What all attempts of a call are known by.
-pub(super) fn digest_of(request: &ToolRequest) -> Vec<u8> {
-    payload::digest(&json!(request).to_string())
-}
-
 const fn stored_state(state: StepState) -> &'static str {
     match state {
         StepState::Waiting => "waiting",
@@ -580,20 +551,6 @@ fn request_changed() -> StepError {
         REQUEST_CHANGED,
         "this release builds another request from the same journal; the decision is taken anew",
     )
-}
-
-/// Text of a model as a text column takes it: no NUL, and no longer than a name is shown.
-fn storable(name: &str) -> String {
-    name.chars()
-        .take(256)
-        .map(|letter| {
-            if letter == '\0' {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                letter
-            }
-        })
-        .collect()
 }
 
 fn stored(number: u32) -> i32 {

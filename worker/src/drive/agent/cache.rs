@@ -4,7 +4,8 @@
 //! here ever holds a run up. The database's clock alone judges how old a result is.
 
 use super::Driver;
-use super::begin::{Moves, New, Wanted, digest_of};
+use super::begin::{Moves, New};
+use super::wanted::{Wanted, digest_of};
 use agent::definition::Tool;
 use agent::fallback::{CachePolicy, Label, Source, Way};
 use agent::next_action::Move;

@@ -1,7 +1,8 @@
 //! Answers calls that failed for good in other ways, and says in each result how it came about.
 
 use super::Driver;
-use super::begin::{Moves, New, Wanted, digest_of};
+use super::begin::{Moves, New};
+use super::wanted::{Wanted, digest_of};
 use agent::definition::{OnError, Tool};
 use agent::fallback::{self, Label, Substitute, Way};
 use agent::tool::{ToolRequest, render};
