@@ -139,7 +139,10 @@ impl<'a> Doubts<'a> {
     fn settles_at(&self, step: &Step) -> DateTime<Utc> {
         let limit = self.tool(step).map_or(0, |tool| i64::from(tool.timeout_seconds));
         let after = self.probe(step).map_or(0, |probe| i64::from(probe.after_seconds));
-        step.attempt_started_at + TimeDelta::seconds(limit) + TimeDelta::seconds(after)
+        let over = step
+            .due_at
+            .unwrap_or(step.attempt_started_at + TimeDelta::seconds(limit));
+        over + TimeDelta::seconds(after)
     }
 
     fn unknown(&self) -> impl Iterator<Item = &'a Step> {

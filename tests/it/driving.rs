@@ -10,6 +10,7 @@ mod outside;
 mod person;
 mod retry;
 mod tools;
+mod unheard;
 mod worker_life;
 
 use longhaul_tests::world::{PATIENCE, World};

@@ -160,6 +160,11 @@ impl Driver {
             code = error.code,
             "run {} cannot be driven: {}", scribe.claim.run, error.message
         );
-        scribe.finish(Ending::Failed(json!(error).to_string())).await.map(drop)
+        let failed = Ending::Failed(json!(error).to_string());
+        if let Written::Refused(_) = scribe.finish(failed).await? {
+            // A cancel came first.
+            scribe.finish(Ending::Cancelled).await?;
+        }
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::attempt::Going;
 use super::outcome::effect;
 use super::{Driver, Flow, Version};
 use crate::crash_point::crash_point;
+use crate::drive::later;
 use crate::scribe::{Draft, Written};
 use agent::definition::{RetryPolicy, Tool};
 use agent::effect::UnknownReason;
@@ -15,6 +16,7 @@ use agent::{Asked, Effect, ErrorClass, Step, StepBody, StepError, StepState};
 use engine::{EngineError, Place, StepBegin, StepChange, payload};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a step sends, the same in every attempt.
 #[derive(Debug, Clone)]
@@ -421,6 +423,9 @@ impl Driver {
         step.due_at = None;
         step.maybe_applied |= step.state == StepState::Interrupted;
         if let Some(reason) = unknown {
+            // A call whose worker was lost had left at the latest when that one's lease was over.
+            step.due_at =
+                (step.state == StepState::Interrupted).then(|| later(self.hold.now(), self.time_limit(&step)));
             step.state = StepState::Unknown;
             making
                 .draft
@@ -441,6 +446,16 @@ impl Driver {
 
     pub(super) fn step(&self, seq: u32) -> Option<&Step> {
         self.journal.steps.iter().find(|step| step.seq == seq)
+    }
+
+    /// How long a call may be on its way.
+    fn time_limit(&self, step: &Step) -> Duration {
+        match &step.body {
+            StepBody::Model { .. } => Duration::ZERO,
+            StepBody::Tool { name, .. } | StepBody::Probe { name, .. } => {
+                self.version.agent.tool(name).map(Tool::timeout).unwrap_or_default()
+            }
+        }
     }
 
     pub(super) fn retry_policy(&self, step: &Step) -> Option<&RetryPolicy> {

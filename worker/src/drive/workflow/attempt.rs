@@ -12,7 +12,7 @@ use agent::effect::{Attempts, UnknownReason, verdict};
 use agent::{Effect, ErrorClass, StepError, Verdict};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::retry::Schedule;
-use engine::{EngineError, StepBegin, StepChange, limits};
+use engine::{EngineError, StepBegin, StepChange, limits, payload};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -97,7 +97,8 @@ impl InFlight {
 impl Driver {
     /// Whether something is to be recorded or started.
     pub(super) fn has_work(&self) -> bool {
-        !self.draft.is_empty() || !self.finishing.is_empty() || self.open.values().any(Open::is_ready)
+        let is_ready = || !self.is_halted() && self.open.values().any(Open::is_ready);
+        !self.draft.is_empty() || !self.finishing.is_empty() || is_ready()
     }
 
     /// Commits all results so far, and with them the intents of what is ready; then starts what is ready.
@@ -109,7 +110,7 @@ impl Driver {
         let ready: Vec<u64> = self
             .open
             .iter()
-            .filter(|(_, open)| open.is_ready())
+            .filter(|(_, open)| open.is_ready() && !self.is_halted())
             .map(|(asked, _)| *asked)
             .collect();
         let mut draft = results.clone();
@@ -138,7 +139,7 @@ impl Driver {
         }
         // What needs no intent was not refused, and is not to be begun either.
         if self.hold.known.cancel_requested || self.hold.known.paused {
-            self.withdraw(&ready);
+            self.give_back(&ready);
             return Ok(Flow::GoOn);
         }
         self.is_replaying = false;
@@ -247,6 +248,26 @@ impl Driver {
         }
     }
 
+    /// Intents that were committed after all, and that nothing came of: their reply was lost, and a cancel or a pause is
+    /// behind them.
+    fn give_back(&mut self, ready: &[u64]) {
+        let now = self.hold.now();
+        let (begun, rest): (Vec<u64>, Vec<u64>) = ready
+            .iter()
+            .partition(|asked| self.open.get(asked).is_some_and(|open| open.seq.is_some()));
+        self.withdraw(&rest);
+        for asked in begun {
+            let Some(mut open) = self.open.remove(&asked) else {
+                continue;
+            };
+            if let Asked::Step(step) = &mut open.what {
+                step.attempts_max = step.attempts_max.saturating_add(1);
+            }
+            self.conclude(&mut open, ("given_back", None, None), Some(now));
+            self.open.insert(asked, open);
+        }
+    }
+
     /// Starts an attempt whose intent, if it needs one, is committed.
     fn start(&mut self, asked: u64) {
         let deadline = self
@@ -261,6 +282,7 @@ impl Driver {
             return;
         };
         step.phase = Phase::Out;
+        step.began_at = self.hold.now();
         let call = StepCall {
             key: step.key.clone(),
             attempt: step.attempt,
@@ -365,7 +387,8 @@ impl Driver {
             }
             Verdict::Unknown(reason) => {
                 step.phase = Phase::Unknown;
-                self.conclude(&mut open, ("unknown", None, Some(&error)), None);
+                let over = later(step.began_at, step.ask.timeout);
+                self.conclude(&mut open, ("unknown", None, Some(&error)), Some(over));
                 self.doubt(reason, &open.identity);
                 self.open.insert(asked, open);
             }
@@ -493,6 +516,14 @@ pub(super) async fn within(
                 message,
             )))
         }
+        Ok(Ok(output)) if payload::depth(&output) > limits::DEPTH_MAX => {
+            let message = format!("the step's output nests deeper than {} levels", limits::DEPTH_MAX);
+            Err(ambiguous(StepError::new(
+                ErrorClass::Permanent,
+                "result_too_deep",
+                message,
+            )))
+        }
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(told(error)),
         Err(_) => {
@@ -565,6 +596,6 @@ fn event_data(step: &OpenStep, error: Option<&StepError>, due_at: Option<DateTim
     data.as_object().is_some_and(|data| !data.is_empty()).then_some(data)
 }
 
-fn signed(number: u32) -> i32 {
+pub(super) fn signed(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
