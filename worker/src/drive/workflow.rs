@@ -12,6 +12,7 @@ mod commit;
 mod decided;
 mod stop;
 mod waits;
+mod withdraw;
 
 use super::{Held, MOMENT, Shared};
 use crate::hold::{Flow, Hold, Rest};
