@@ -8,6 +8,7 @@ mod part;
 mod planted;
 mod progress;
 mod script;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,10 @@ pub(crate) const OPEN_RUNS: &str = "
 
 /// What transactions of workflows write to: an application's table, which forbids nothing.
 const SALES: &str = "create table storm_sale (run text not null, item text not null)";
+
+/// What an application writes beside what it asks for, in one transaction.
+const RECEIPTS: &str =
+    "create table storm_receipt (id text primary key, asked text not null, run text not null, of text)";
 
 /// A private Postgres is made, migrated and served, on a machine that may be busy.
 const PREPARED_WITHIN: Duration = Duration::from_secs(120);
@@ -144,6 +149,8 @@ fn again(options: &Options, seed: u64) -> String {
 struct Victims {
     database_url: String,
     api_url: String,
+    #[serde(default)]
+    ledger_url: String,
 }
 
 /// What all parts are given.
@@ -181,6 +188,9 @@ async fn storm(options: &Options, stage: &Stage, parts: &mut Parts) -> anyhow::R
     // The judge knows the laws; these are promises that it cannot see broken.
     let mut beside: Vec<anyhow::Error> = [settled, open].into_iter().filter_map(Result::err).collect();
     beside.extend(parts.end().await);
+    shown::write(&model.asked(), &stage.folder)?;
+    let machine = progress.machine();
+    fs::write(stage.folder.join("machine.json"), serde_json::to_string(&machine)?)?;
     model.stop().await;
     let verdict = timeout(JUDGED_WITHIN, stage.judge(&beside)).await;
     verdict.context("the judge hangs")?
@@ -253,7 +263,7 @@ impl Stage {
             "--workers".to_owned(),
             options.workers.to_string(),
             "--ledger-url".to_owned(),
-            ledger_url,
+            ledger_url.clone(),
             "--model-url".to_owned(),
             model.base_url(),
             "--program".to_owned(),
@@ -268,11 +278,11 @@ impl Stage {
         let victims: Victims = serde_json::from_str(&line).with_context(|| format!("the nemesis said {line:?}"))?;
         self.apply_agent(&victims.database_url).await?;
         let mut database = PgConnection::connect(&victims.database_url).await?;
-        database
-            .execute(SALES)
-            .await
-            .context("cannot make the table of sales")?;
-        Ok(victims)
+        for table in [SALES, RECEIPTS] {
+            let made = database.execute(table).await;
+            made.context("cannot make the application's tables")?;
+        }
+        Ok(Victims { ledger_url, ..victims })
     }
 
     async fn apply_agent(&self, database_url: &str) -> anyhow::Result<()> {
@@ -304,6 +314,8 @@ impl Stage {
             &victims.database_url,
             "--api-url",
             &victims.api_url,
+            "--ledger-url",
+            &victims.ledger_url,
             "--program",
             &program,
         ];

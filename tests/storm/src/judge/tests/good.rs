@@ -5,10 +5,12 @@
 
 use crate::judge::history::Records;
 use crate::judge::row::{
-    Attempt, Event, EventKind, Request, RequestKind, Run, RunState, Step, StepKind, StepState, Taken, Worker,
+    Approval, Attempt, Event, EventKind, Request, RequestKind, Run, RunState, Step, StepKind, StepState, Taken, Worker,
 };
 use crate::plan::{ANSWER, Call, Kind, Plan, Then};
-use crate::record::{Asked, Declared, Deed, Door, DriverRecord, Front, LedgerRecord, Micros, NemesisRecord, Outcome};
+use crate::record::{
+    Asked, Declared, Deed, Door, DriverRecord, Front, LedgerRecord, Machine, Micros, NemesisRecord, Outcome,
+};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -49,6 +51,20 @@ pub(super) const fn id(number: u64) -> Uuid {
     Uuid::from_u128(0xb000 + number as u128)
 }
 
+/// A question about a step.
+pub(super) fn open_approval(step: &Step) -> Approval {
+    Approval {
+        run_id: step.run_id,
+        id: Uuid::from_u128(step.run_id.as_u128() << 16 | u128::from(step.seq.unsigned_abs())),
+        step_seq: Some(step.seq),
+        attempt: Some(step.attempt),
+        state: "open".to_owned(),
+        verb: None,
+        settles_at: Some(BEGAN),
+        decided_at: None,
+    }
+}
+
 /// A result as it is recorded.
 pub(super) fn result(effect: &str, kind: Kind, receipt: u64) -> String {
     let told = format!(r#"{{"effect":"{effect}","receipt":{receipt}}}"#);
@@ -63,12 +79,14 @@ impl Good {
         let worker = |(id, name): (Uuid, &str)| Worker {
             id,
             name: name.to_owned(),
+            lease_expires_at: BEGAN,
         };
         let mut good = Self {
             records: Records {
                 ledger: Vec::new(),
                 driver: Vec::new(),
                 nemesis: Vec::new(),
+                shown: Vec::new(),
                 runs: Vec::new(),
                 steps: Vec::new(),
                 attempts: Vec::new(),
@@ -76,9 +94,12 @@ impl Good {
                 requests: Vec::new(),
                 signals: Vec::new(),
                 sales: Vec::new(),
+                receipts: Vec::new(),
+                approvals: Vec::new(),
                 workers: vec![worker(VICTIM), worker(SURVIVOR)],
                 taken: Taken { at: 0 },
                 late_results: 0,
+                machine: Machine { slowness: 1.0 },
             },
             now: BEGAN,
             doubtful: 0,
@@ -111,6 +132,21 @@ impl Good {
         good.tick();
         good.records.taken.at = good.now;
         good
+    }
+
+    /// About each call whose outcome nobody knows, where they are not asked yet.
+    pub(super) fn asks_people(&mut self) {
+        let unknown = self
+            .records
+            .steps
+            .iter()
+            .filter(|step| step.state == StepState::Unknown);
+        for step in unknown {
+            let about = |approval: &Approval| (approval.run_id, approval.step_seq) == (step.run_id, Some(step.seq));
+            if !self.records.approvals.iter().any(about) {
+                self.records.approvals.push(open_approval(step));
+            }
+        }
     }
 
     pub(super) fn tick(&mut self) -> Micros {
@@ -270,6 +306,8 @@ impl Good {
             run,
             door: Door::Sql,
             signal: None,
+            decision: None,
+            receipt: None,
             outcome,
         });
     }
@@ -332,6 +370,9 @@ impl Good {
             came_from: None,
             parked_for: None,
             until: None,
+            by: None,
+            verb: None,
+            due_at: None,
         });
         self.records.events.last_mut().unwrap()
     }
@@ -450,7 +491,7 @@ impl Good {
         let (step, workers) = (self.step(number, seq).clone(), [VICTIM, SURVIVOR]);
         let arrivals = self.records.ledger.iter().filter_map(|record| match record {
             LedgerRecord::Arrival { arrival, .. } => Some(*arrival),
-            LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } => None,
+            LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } | LedgerRecord::Looked { .. } => None,
         });
         let arrival = arrivals.max().unwrap_or_default() + 1;
         let front = Front::ALL
@@ -533,7 +574,7 @@ impl Good {
         let step_key = self.records.steps.iter().find(step).unwrap().key.clone();
         let arrivals = self.records.ledger.iter().filter_map(|record| match record {
             LedgerRecord::Arrival { arrival, key, .. } => (key.as_ref() == Some(&step_key)).then_some(*arrival),
-            LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } => None,
+            LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } | LedgerRecord::Looked { .. } => None,
         });
         arrivals.min().unwrap()
     }
