@@ -53,11 +53,14 @@ impl Progress {
         }
     }
 
-    /// What happened so far, in a line.
-    pub(super) async fn line(&self) -> String {
+    fn look_at_machine(&self) {
         let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         loads.extend(machine::load());
-        drop(loads);
+    }
+
+    /// What happened so far, in a line.
+    pub(super) async fn line(&self) -> String {
+        self.look_at_machine();
         let counts = sqlx::query_as::<_, (i64, i64, i64, i64)>(COUNTS).fetch_one(&self.database);
         let counted = match timeout(ANSWER_WITHIN, counts).await {
             Ok(Ok((started, ended, people, steps))) => {

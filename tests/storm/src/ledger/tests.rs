@@ -130,7 +130,7 @@ async fn who_asks_about_a_key_is_told_what_has_become_of_it() {
     assert_eq!(caller.hear().await.body(), told);
     let looked = |record: &LedgerRecord| match record {
         LedgerRecord::Looked { key, found, .. } => Some((key.clone(), *found)),
-        _ => None,
+        LedgerRecord::Arrival { .. } | LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } => None,
     };
     let looked: Vec<_> = world.so_far().iter().filter_map(looked).collect();
     assert_eq!(looked, [("key-1".to_owned(), None), ("key-1".to_owned(), Some(1))]);

@@ -21,10 +21,10 @@ fn too_many(run: &RunHistory, step: &Step) -> Option<String> {
     let mut failed = 0;
     let mut most = 0;
     for event in run.events_of(step.seq) {
-        match event.kind {
-            EventKind::StepRetryScheduled => failed += 1,
-            EventKind::StepUnknown => failed = 0,
-            _ => {}
+        if event.kind == EventKind::StepRetryScheduled {
+            failed += 1;
+        } else if event.kind == EventKind::StepUnknown {
+            failed = 0;
         }
         most = most.max(failed);
     }

@@ -229,15 +229,14 @@ fn beside(good: &mut Good, outcome: impl Fn(String) -> Outcome, is_there: bool) 
 #[test]
 fn a_transaction_that_is_there_by_half_is_found() {
     let lost = |_| Outcome::Indeterminate("lost".to_owned());
-    let cases: [(fn(String) -> Outcome, bool, Vec<&str>); 4] = [
-        (Outcome::Acknowledged, true, vec![]),
-        (Outcome::Acknowledged, false, vec!["receipts"]),
-        (Outcome::RolledBack, false, vec![]),
-        (Outcome::RolledBack, true, vec!["receipts"]),
-    ];
-    for (outcome, is_there, expected) in cases {
+    for (is_there, expected) in [(true, vec![]), (false, vec!["receipts"])] {
         let mut good = Good::new();
-        beside(&mut good, outcome, is_there);
+        beside(&mut good, Outcome::Acknowledged, is_there);
+        assert_eq!(broken(good), expected);
+    }
+    for (is_there, expected) in [(false, vec![]), (true, vec!["receipts"])] {
+        let mut good = Good::new();
+        beside(&mut good, Outcome::RolledBack, is_there);
         assert_eq!(broken(good), expected);
     }
     for is_there in [true, false] {
