@@ -99,9 +99,10 @@ pub(crate) fn known_undone(known: bool) -> bool {
 
 /// What a step of a dead worker is taken for.
 pub(crate) fn found(state: StepState) -> StepState {
-    match state {
-        StepState::Interrupted if is_chosen(INTENT_TAKEN_FOR_UNSENT) => StepState::Waiting,
-        state => state,
+    if state == StepState::Interrupted && is_chosen(INTENT_TAKEN_FOR_UNSENT) {
+        StepState::Waiting
+    } else {
+        state
     }
 }
 

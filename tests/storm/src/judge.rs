@@ -7,6 +7,7 @@
 mod account;
 mod history;
 mod law;
+mod records;
 mod row;
 mod span;
 #[cfg(test)]

@@ -128,7 +128,7 @@ async fn step(ctx: Context, effect: Effect) -> Result<String, StepFailed> {
     let run = ctx.run_id().to_string();
     let attempts_max = match declared {
         agent::Effect::ReadOnly => 6,
-        _ => PATIENT.attempts_max,
+        agent::Effect::Idempotent | agent::Effect::Transactional | agent::Effect::AtMostOnce => PATIENT.attempts_max,
     };
     ctx.step(&name, effect, move |call, effect| tell(run.clone(), call, effect))
         .effect(declared)

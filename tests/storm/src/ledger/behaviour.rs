@@ -135,6 +135,7 @@ pub(super) fn draw(seed: u64, asked: &Asked, before: u64) -> Behaviour {
         return GOOD;
     }
     match asked.front {
+        Front::Http if doubts(asked.declared, &mut random) => BEHIND,
         Front::Http => http(&mut random),
         Front::Command => command(&mut random),
         Front::Function => function(&mut random),
@@ -159,6 +160,11 @@ const fn percentages(declared: Declared, before: u64) -> (u32, u32) {
         (3, Declared::AtMostOnce) => (3, 4),
         (4.., _) => (0, 0),
     }
+}
+
+/// Of calls that may not be repeated, of which there are few, those matter most that take place unseen.
+fn doubts(declared: Declared, random: &mut fastrand::Rng) -> bool {
+    declared == Declared::AtMostOnce && random.u32(..3) == 0
 }
 
 fn http(random: &mut fastrand::Rng) -> Behaviour {

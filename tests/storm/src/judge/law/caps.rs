@@ -8,36 +8,34 @@ pub(super) fn caps(history: &History) -> Vec<Finding> {
     let broken = history.runs.values().flat_map(|run| {
         let calls = run.steps.iter().filter(|step| step.is_call());
         let attempts = calls.filter_map(|step| too_many(run, step));
-        let crashes = miscounted(run);
-        attempts.chain(crashes).map(|what| Finding::new(what).run(run.row.id))
+        let broken = attempts.chain(miscounted(run));
+        broken.map(|(event, what)| Finding::new(what).run(run.row.id).at(event.at))
     });
     broken.collect()
 }
 
 /// A call that was tried again more often than was planned. What a lost worker or a shutdown cut costs nothing, and a
 /// person's word gives it as many again.
-fn too_many(run: &RunHistory, step: &Step) -> Option<String> {
+fn too_many<'a>(run: &'a RunHistory, step: &Step) -> Option<(&'a Event, String)> {
     let cap = usize::try_from(step.effect.attempts_max()).unwrap_or(usize::MAX);
     let mut failed = 0;
-    let mut most = 0;
     for event in run.events_of(step.seq) {
         if event.kind == EventKind::StepRetryScheduled {
             failed += 1;
         } else if event.kind == EventKind::StepUnknown {
             failed = 0;
         }
-        most = most.max(failed);
+        if failed >= cap {
+            let (seq, name) = (step.seq, &step.name);
+            let what = format!("step {seq} ({name}) is to be tried again {failed} times, and may be tried {cap} times");
+            return Some((event, what));
+        }
     }
-    (most >= cap).then(|| {
-        format!(
-            "step {} ({}) was to be tried again {most} times, and it may be tried {cap} times",
-            step.seq, step.name
-        )
-    })
+    None
 }
 
 /// Losses of its worker that were not added up. What a step came to may have wiped them out.
-fn miscounted(run: &RunHistory) -> Vec<String> {
+fn miscounted(run: &RunHistory) -> Vec<(&Event, String)> {
     let mut broken = Vec::new();
     let mut lost = 0;
     for event in &run.events {
@@ -49,10 +47,11 @@ fn miscounted(run: &RunHistory) -> Vec<String> {
         if let (EventKind::Reclaimed, Some(counted)) = (event.kind, event.crashes)
             && counted < lost
         {
-            broken.push(format!(
+            let what = format!(
                 "event {} counts {counted} lost workers, and there were {lost}",
                 event.seq
-            ));
+            );
+            broken.push((event, what));
         }
     }
     broken

@@ -3,9 +3,9 @@
 //! Two workers and a few runs, with all their planned calls. One worker is killed, Postgres too; one run is cancelled,
 //! one waits for a person.
 
-use crate::judge::history::Records;
+use crate::judge::records::Records;
 use crate::judge::row::{
-    Approval, Attempt, Event, EventKind, Request, RequestKind, Run, RunState, Step, StepKind, StepState, Taken, Worker,
+    Attempt, Event, EventKind, Request, RequestKind, Run, RunState, Step, StepKind, StepState, Taken, Worker,
 };
 use crate::plan::{ANSWER, Call, Kind, Plan, Then};
 use crate::record::{
@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 mod beside;
+mod people;
+
+pub(super) use people::open_approval;
 
 pub(super) const SEED: u64 = 7;
 /// A second.
@@ -49,20 +52,6 @@ pub(super) struct Good {
 
 pub(super) const fn id(number: u64) -> Uuid {
     Uuid::from_u128(0xb000 + number as u128)
-}
-
-/// A question about a step.
-pub(super) fn open_approval(step: &Step) -> Approval {
-    Approval {
-        run_id: step.run_id,
-        id: Uuid::from_u128(step.run_id.as_u128() << 16 | u128::from(step.seq.unsigned_abs())),
-        step_seq: Some(step.seq),
-        attempt: Some(step.attempt),
-        state: "open".to_owned(),
-        verb: None,
-        settles_at: Some(BEGAN),
-        decided_at: None,
-    }
 }
 
 /// A result as it is recorded.
@@ -132,21 +121,6 @@ impl Good {
         good.tick();
         good.records.taken.at = good.now;
         good
-    }
-
-    /// About each call whose outcome nobody knows, where they are not asked yet.
-    pub(super) fn asks_people(&mut self) {
-        let unknown = self
-            .records
-            .steps
-            .iter()
-            .filter(|step| step.state == StepState::Unknown);
-        for step in unknown {
-            let about = |approval: &Approval| (approval.run_id, approval.step_seq) == (step.run_id, Some(step.seq));
-            if !self.records.approvals.iter().any(about) {
-                self.records.approvals.push(open_approval(step));
-            }
-        }
     }
 
     pub(super) fn tick(&mut self) -> Micros {
