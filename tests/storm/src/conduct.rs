@@ -54,7 +54,7 @@ const PREPARED_WITHIN: Duration = Duration::from_secs(120);
 /// Faults that are under way come to their end, and one worker starts.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
 
-/// After that all that is open ends.
+/// After that all that is open ends; on a machine that others want too, so many times later.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The dump of a long storm.
@@ -173,8 +173,9 @@ async fn storm(options: &Options, stage: &Stage, parts: &mut Parts) -> anyhow::R
     let progress = Progress::new(&stage.folder, &victims.database_url)?;
     let settled = rage(options, stage, parts, (&victims, &progress)).await?;
     println!("storm: the faults are over; {}", progress.line().await);
+    let within = SETTLED_WITHIN.mul_f64(progress.machine().slowness);
     let open = tokio::select! {
-        open = progress.settle(SETTLED_WITHIN) => open,
+        open = progress.settle(within) => open,
         ended = parts.unexpected_end() => return Err(ended),
     };
 
@@ -223,7 +224,8 @@ async fn rage(
     if word != "quiet" {
         bail!("the nemesis said {word:?} in place of quiet");
     }
-    let settled = timeout(SETTLED_WITHIN, parts.end_of_driver()).await;
+    let within = SETTLED_WITHIN.mul_f64(progress.machine().slowness);
+    let settled = timeout(within, parts.end_of_driver()).await;
     settled.unwrap_or_else(|_| Ok(Err(anyhow!("the driver still asks for what nobody tells it"))))
 }
 

@@ -63,3 +63,46 @@ fn effect(text: &str) -> Option<String> {
     let receipt: Value = serde_json::from_str(text.lines().next()?).ok()?;
     receipt["effect"].as_str().map(ToOwned::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_call_stands_beside_what_the_model_was_told_of_it() {
+        let call = |id: &str, effect: &str| json!({"type": "tool_use", "id": id, "input": {"effect": effect}});
+        let result = |id: &str, text: &str| {
+            let content = json!([{"type": "text", "text": text}]);
+            json!({"type": "tool_result", "tool_use_id": id, "content": content})
+        };
+        let messages = json!([
+            {"role": "user", "content": r#"{"run":"7","shape":"shape-01"}"#},
+            {"role": "assistant", "content": [call("a", "r7-t1-c0"), call("b", "r7-t1-c1")]},
+            {"role": "user", "content": [result("a", r#"{"effect":"r7-t1-c0","receipt":3}"#), result("b", "it failed")]},
+        ]);
+        let asked = Asked {
+            order: 1,
+            request_id: String::new(),
+            path: String::new(),
+            headers: std::collections::BTreeMap::new(),
+            body: json!({ "messages": messages }).to_string(),
+            rule: None,
+            answer: rehearsal::AnswerKind::Stream,
+        };
+
+        let shown = shown(&asked).unwrap();
+
+        assert_eq!(shown.run, 7);
+        let told = |id: &str, effect: Option<&str>| Told {
+            id: id.to_owned(),
+            effect: effect.map(ToOwned::to_owned),
+        };
+        let exchange = &shown.exchanges[0];
+        assert_eq!(
+            exchange.asked,
+            [told("a", Some("r7-t1-c0")), told("b", Some("r7-t1-c1"))]
+        );
+        assert_eq!(exchange.told, [told("a", Some("r7-t1-c0")), told("b", None)]);
+    }
+}
