@@ -141,6 +141,8 @@ impl Worker {
                 return Ok(());
             }
         }
+        #[cfg(feature = "planted-faults")]
+        crate::planted_fault::plant(&engine).await;
         let announcer = if self.config.notifications {
             Announcer::new()
         } else {

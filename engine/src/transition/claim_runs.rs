@@ -123,7 +123,10 @@ impl Engine {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| row.claimed_by(wanted.worker)).collect())
+        let claimed = rows.into_iter().map(|row| row.claimed_by(wanted.worker)).collect();
+        #[cfg(feature = "planted-faults")]
+        let claimed = self.as_claimed(claimed).await?;
+        Ok(claimed)
     }
 }
 

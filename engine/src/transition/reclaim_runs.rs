@@ -21,7 +21,10 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn reclaim_runs(&self) -> Result<Reclaimed, EngineError> {
-        let closed = sqlx::query_file!("src/transition/close_expired_workers.sql", self.at())
+        let at = self.at();
+        #[cfg(feature = "planted-faults")]
+        let at = crate::planted_fault::lease_clock(at);
+        let closed = sqlx::query_file!("src/transition/close_expired_workers.sql", at)
             .fetch_all(&self.pool)
             .await?;
         let mut transaction = self.pool.begin().await?;
@@ -32,6 +35,8 @@ impl Engine {
         let runs = sqlx::query_file_scalar!("src/transition/reclaim_runs.sql", &ids, self.at(), limits::CRASHES_MAX)
             .fetch_all(&mut *transaction)
             .await?;
+        #[cfg(feature = "planted-faults")]
+        crate::planted_fault::forget_crashes(&mut transaction, &ids).await?;
         sqlx::query_file!("src/transition/ask_about_quarantined.sql", &ids)
             .fetch_all(&mut *transaction)
             .await?;

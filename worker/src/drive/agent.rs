@@ -63,7 +63,7 @@ impl Driver {
                 return self.wind_down(stop).await;
             }
             self.take_up_decisions().await?;
-            let flow = match next_action(&self.version.agent, &self.journal, self.hold.now()) {
+            let flow = match self.decide() {
                 Action::Act(moves) => self.act(moves).await?,
                 Action::Await { until } => self.wait(until).await?,
                 Action::Wait { until } if until - self.hold.now() <= MOMENT => self.wait(Some(until)).await?,
@@ -88,6 +88,13 @@ impl Driver {
                 return Ok(());
             }
         }
+    }
+
+    fn decide(&self) -> Action {
+        let journal = &self.journal;
+        #[cfg(feature = "planted-faults")]
+        let journal = &crate::planted_fault::seen(journal);
+        next_action(&self.version.agent, journal, self.hold.now())
     }
 
     /// Waits for a result, an instant, or a word from outside.

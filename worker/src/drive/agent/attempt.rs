@@ -137,6 +137,8 @@ impl Driver {
     }
 
     fn start_model(&mut self, seq: u32, body: String) {
+        #[cfg(feature = "planted-faults")]
+        let body = crate::planted_fault::shown(body);
         let (shared, version, lease) = (
             Arc::clone(&self.hold.shared),
             Arc::clone(&self.version),
@@ -175,7 +177,10 @@ impl Driver {
         };
         let attempt = step.attempt;
         #[cfg(feature = "planted-faults")]
-        let key = crate::planted_fault::key_sent(key, attempt);
+        let (key, request) = (
+            crate::planted_fault::key_sent(key, attempt),
+            crate::planted_fault::request_sent(request, attempt),
+        );
         let context = CallContext {
             run: self.hold.run().to_string(),
             step: seq,

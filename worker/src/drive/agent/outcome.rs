@@ -126,6 +126,8 @@ impl Driver {
             known_not_applied,
             retry_after,
         } = failure;
+        #[cfg(feature = "planted-faults")]
+        let known_not_applied = crate::planted_fault::known_undone(known_not_applied);
         step.maybe_applied |= !known_not_applied;
         let schedule = self.retry_policy(&step).map(|retry| Schedule {
             initial: Duration::from_millis(retry.initial_ms),
@@ -138,6 +140,11 @@ impl Driver {
             attempts_max: step.attempts_max,
             maybe_applied: step.maybe_applied,
             horizon_passed: self.horizon_passed(&step, due_at),
+        };
+        #[cfg(feature = "planted-faults")]
+        let attempts = Attempts {
+            attempt: crate::planted_fault::counted(attempts.attempt),
+            ..attempts
         };
         // A spend cap does not pass by itself within any horizon: a person must act.
         let judged = if error.code == SPEND_CAP && matches!(step.body, StepBody::Model { .. }) {

@@ -162,6 +162,8 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
         "unknown" => StepState::Unknown,
         other => return Err(unreadable(&what("state"), &other)),
     };
+    #[cfg(feature = "planted-faults")]
+    let state = crate::planted_fault::found(state);
     let body = match row.kind.as_str() {
         "model" => StepBody::Model {
             reply: row

@@ -186,7 +186,7 @@ impl Driver {
                 });
                 draft.event("step.started", unsigned(*seq), Some(event));
             }
-            None if step.ask.effect == Effect::AtMostOnce => {
+            None if needs_intent(step.ask.effect) => {
                 *seq = Some(next);
                 self.next_seq += 1;
                 let (identity, name) = (identity.clone(), name.clone());
@@ -303,6 +303,8 @@ impl Driver {
             return;
         };
         let Failure { error, not_applied } = failure;
+        #[cfg(feature = "planted-faults")]
+        let not_applied = crate::planted_fault::known_undone(not_applied);
         step.maybe_applied |= !not_applied;
         let retry = step.ask.retry;
         let schedule = Schedule {
@@ -316,6 +318,11 @@ impl Driver {
             attempts_max: step.attempts_max,
             maybe_applied: step.maybe_applied,
             horizon_passed: due_at - step.budget_from > horizon,
+        };
+        #[cfg(feature = "planted-faults")]
+        let attempts = Attempts {
+            attempt: crate::planted_fault::counted(attempts.attempt),
+            ..attempts
         };
         // What a transaction wrote that its own function had ended may stand.
         let effect = match error.code.as_str() {
@@ -440,6 +447,15 @@ impl Driver {
             }
         }
     }
+}
+
+/// Whether the first attempt has a row of its own before it is made.
+fn needs_intent(effect: Effect) -> bool {
+    #[cfg(feature = "planted-faults")]
+    if !crate::planted_fault::has_intent() {
+        return false;
+    }
+    effect == Effect::AtMostOnce
 }
 
 impl Open {

@@ -63,6 +63,10 @@ fn followers(run: &RunHistory) -> impl Iterator<Item = Finding> {
             | EventKind::StepCancelled
             | EventKind::ApprovalOpened => {}
         }
+        // What nobody knew when it ended, a person has told since.
+        if event.verb.is_some() && event.ends_step().is_some() {
+            return None;
+        }
         let what = format!(
             "event {} ({}) follows its end, event {}",
             event.seq,
@@ -163,6 +167,7 @@ fn misnumbered(run: &RunHistory, step: &Step) -> Option<String> {
         StepKind::Task
         | StepKind::Timer
         | StepKind::Tool
+        | StepKind::Probe
         | StepKind::Model
         | StepKind::Signal
         | StepKind::Start

@@ -28,7 +28,7 @@ fn calls_again(good: &mut Good, (number, seq): (u64, i32)) -> u64 {
 }
 
 /// A run that has begun anew, with one call that is out: its number and step.
-fn under_way(good: &mut Good, declared: Declared) -> (u64, i32) {
+pub(super) fn under_way(good: &mut Good, declared: Declared) -> (u64, i32) {
     let (donor, seq) = good.tool(declared);
     // Everything from the call's end on is undone.
     let own = |run| run == id(donor);
@@ -46,13 +46,14 @@ fn under_way(good: &mut Good, declared: Declared) -> (u64, i32) {
         LedgerRecord::Arrival {
             at: came, arrival, run, ..
         } => (*came > at && *run == Some(id(donor).to_string())).then_some(*arrival),
-        LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } => None,
+        LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } | LedgerRecord::Looked { .. } => None,
     });
     let later: Vec<u64> = later.collect();
     good.records.ledger.retain(|record| match record {
         LedgerRecord::Arrival { arrival, .. }
         | LedgerRecord::Applied { arrival, .. }
         | LedgerRecord::Reply { arrival, .. } => !later.contains(arrival),
+        LedgerRecord::Looked { .. } => true,
     });
     good.step(donor, seq).state = StepState::Running;
     let run = good.run(donor);
@@ -330,6 +331,7 @@ fn a_result_that_was_made_up_is_found() {
         LedgerRecord::Arrival { arrival, .. }
         | LedgerRecord::Applied { arrival, .. }
         | LedgerRecord::Reply { arrival, .. } => *arrival != wanted,
+        LedgerRecord::Looked { .. } => true,
     });
     assert_eq!(broken(good), ["read_only"]);
 }
