@@ -3,16 +3,19 @@
 use super::{agent, answering, calling, failure, function, request, results, told, until};
 use engine::RunId;
 use engine::query::AttemptRow;
+use futures_util::future::join_all;
 use longhaul_tests::world::World;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use worker::{FunctionError, Functions};
+use worker::{Config, FunctionError, Functions};
 
 /// How a target fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,16 @@ enum Way {
     Hanging,
     /// It takes the request and breaks off.
     Cutting,
+}
+
+impl Way {
+    /// What three attempts may cost. On a busy machine one may be over before anything has arrived.
+    fn arrivals(self) -> RangeInclusive<usize> {
+        match self {
+            Self::Refusing => 0..=0,
+            Self::Unavailable | Self::Later | Self::Hanging | Self::Cutting => 1..=3,
+        }
+    }
 }
 
 const WAYS: [Way; 4] = [Way::Refusing, Way::Unavailable, Way::Hanging, Way::Cutting];
@@ -141,7 +154,7 @@ input = {{ type = "object" }}
 }
 
 fn function_tool() -> String {
-    let short = format!("timeout_seconds = 1\nretry = {RETRY}");
+    let short = format!("timeout_seconds = 2\nretry = {RETRY}");
     function("fetch", "read_only").replace("retry = { attempts_max = 2, initial_ms = 10, cap_ms = 20 }", &short)
 }
 
@@ -151,11 +164,18 @@ async fn attempts(world: &World, run: RunId) -> Vec<AttemptRow> {
     journal.into_iter().filter(|row| row.name == "fetch").collect()
 }
 
+/// The settings of a worker that keeps its lease on a busy machine: one that loses it counts as dead.
+fn patient(world: &World, name: &str) -> Config {
+    let mut config = world.config(name);
+    config.lease = Duration::from_secs(60);
+    config
+}
+
 async fn costs(upstream: &Upstream, tool: &str) -> (World, RunId) {
     let world = World::new(calling([("fetch", json!({}))])).await;
     world.apply(&agent(tool)).await;
     let run = world.start("helper", &json!("hello")).await;
-    let worker = world.worker(world.config("worker A"), functions(upstream));
+    let worker = world.worker(patient(&world, "worker A"), functions(upstream));
     assert_eq!(
         world.settled(run).await.state,
         "succeeded",
@@ -167,51 +187,58 @@ async fn costs(upstream: &Upstream, tool: &str) -> (World, RunId) {
 
 #[tokio::test]
 async fn an_outage_costs_a_target_of_a_tool_no_more_than_one_budget() {
-    for way in WAYS {
-        for is_function in [false, true] {
-            let upstream = Upstream::out(way).await;
-            let tool = if is_function {
-                function_tool()
-            } else {
-                http_tool(&upstream, RETRY, 1)
-            };
+    let cases = WAYS.into_iter().flat_map(|way| [(way, false), (way, true)]);
+    join_all(cases.map(|(way, is_function)| async move {
+        let upstream = Upstream::out(way).await;
+        let tool = if is_function {
+            function_tool()
+        } else {
+            http_tool(&upstream, RETRY, 2)
+        };
 
-            let (world, run) = costs(&upstream, &tool).await;
+        let (world, run) = costs(&upstream, &tool).await;
 
-            let expected = if way == Way::Refusing { 0 } else { 3 };
-            assert_eq!(upstream.arrivals(), expected, "{way:?}, a function: {is_function}");
-            assert_eq!(
-                attempts(&world, run).await.len(),
-                3,
-                "{way:?}, a function: {is_function}"
-            );
-            let result = &results(&request(&world, 1))[0];
-            assert!(result.1 && !told(result).is_empty(), "{result:?}");
-        }
-    }
+        let arrivals = upstream.arrivals();
+        assert!(
+            way.arrivals().contains(&arrivals),
+            "{arrivals}, {way:?}, a function: {is_function}"
+        );
+        assert_eq!(
+            attempts(&world, run).await.len(),
+            3,
+            "{way:?}, a function: {is_function}"
+        );
+        let result = &results(&request(&world, 1))[0];
+        assert!(result.1 && !told(result).is_empty(), "{result:?}");
+    }))
+    .await;
 }
 
 #[tokio::test]
 async fn an_outage_costs_a_models_endpoint_no_more_than_one_budget() {
-    for way in WAYS {
+    join_all(WAYS.map(|way| async move {
         let upstream = Upstream::out(way).await;
         let world = World::new(answering()).await;
-        world
-            .apply(&agent("").replace("max_tokens = 256", "max_tokens = 256\ntimeout_seconds = 1"))
-            .await;
+        let file = agent("").replace("max_tokens = 256", "max_tokens = 256\ntimeout_seconds = 2");
+        world.apply(&file).await;
         let run = world.start("helper", &json!("hello")).await;
-        let mut config = world.config("worker A");
+        let mut config = patient(&world, "worker A");
         config.endpoint.base_url = upstream.url();
         let worker = world.worker(config, Functions::new());
 
         let ended = world.settled(run).await;
 
         assert_eq!(ended.state, "failed", "{way:?}");
-        let expected = if way == Way::Refusing { 0 } else { 3 };
-        assert_eq!(upstream.arrivals(), expected, "{way:?}: {}", failure(&ended));
+        let arrivals = upstream.arrivals();
+        assert!(
+            way.arrivals().contains(&arrivals),
+            "{arrivals}, {way:?}: {}",
+            failure(&ended)
+        );
         assert_eq!(world.engine.journal(run).await.unwrap().len(), 3, "{way:?}");
         worker.drain().await;
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
@@ -247,15 +274,19 @@ async fn workers_that_die_in_an_outage_add_one_arrival_each_and_no_budget() {
     let run = world.start("helper", &json!("hello")).await;
     for crash in 1..=2 {
         let worker = world.worker(world.config("one that dies"), functions(&upstream));
-        until(async || upstream.arrivals() == crash).await;
+        until(async || upstream.arrivals() >= crash).await;
         worker.vanish();
     }
     *upstream.way.lock().unwrap() = Way::Unavailable;
-    let worker = world.worker(world.config("one that lives"), functions(&upstream));
+    let worker = world.worker(patient(&world, "one that lives"), functions(&upstream));
 
     assert_eq!(world.settled(run).await.state, "succeeded");
 
-    assert_eq!(upstream.arrivals(), 2 + 3, "one for each crash, and the budget once");
+    let attempts = attempts(&world, run).await;
+    let answered = attempts.iter().filter(|row| row.attempt_ended_at.is_some()).count();
+    assert_eq!(answered, 3, "the budget, once: {attempts:#?}");
+    assert!(attempts.len() >= 2 + 3, "{attempts:#?}");
+    assert_eq!(upstream.arrivals(), attempts.len(), "one for each crash besides");
     world.events(run).await;
     worker.drain().await;
 }
