@@ -52,7 +52,7 @@ impl Agent {
             .iter()
             .filter_map(|tool| match &tool.action {
                 ToolAction::Function(function) => Some(function.function.clone()),
-                ToolAction::Http(_) | ToolAction::Command(_) => None,
+                ToolAction::Http(_) | ToolAction::Command(_) | ToolAction::Sql(_) => None,
             })
             .collect();
         names.sort();
@@ -75,6 +75,9 @@ pub struct Model {
     pub stream: bool,
     /// Longest time one call may take in all.
     pub timeout_seconds: u32,
+    /// Longest time until an answer begins, connecting included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_timeout_seconds: Option<u32>,
     /// Longest silence within a stream; pings count as life.
     pub idle_timeout_seconds: u32,
     /// How often and how long a call is tried.
@@ -94,6 +97,9 @@ pub struct Limits {
     pub turns_max: u32,
     /// Tool calls of one turn that are run; those beyond get an error result.
     pub tool_calls_per_turn_max: u32,
+    /// Longest time from the intents of a turn's calls to the last of their ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn_seconds: Option<u64>,
     /// From the run's start to its end, waiting included.
     pub wall_clock_seconds: u64,
 }
@@ -178,6 +184,8 @@ pub enum ToolAction {
     Command(CommandTool),
     /// A function registered in the worker's Rust program.
     Function(FunctionTool),
+    /// One SQL statement.
+    Sql(SqlTool),
 }
 
 /// An HTTP request made from a template.
@@ -196,6 +204,15 @@ pub struct HttpTool {
     /// see [`AllowedHost`](crate::tool::address::AllowedHost).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_hosts: Vec<String>,
+    /// Longest time until a connection stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_timeout_seconds: Option<u32>,
+    /// Longest time until a reply's head is there, connecting included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_timeout_seconds: Option<u32>,
+    /// Longest silence within a reply's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_seconds: Option<u32>,
 }
 
 /// A local program.
@@ -252,4 +269,16 @@ impl Default for CommandLimits {
 pub struct FunctionTool {
     /// The name under which it is registered.
     pub function: String,
+}
+
+/// One statement, on a database that the worker's configuration names or on the engine's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SqlTool {
+    /// `{field}` takes an input field, as a parameter: see [`tool::sql`](crate::tool::sql).
+    pub statement: String,
+    /// As the worker's configuration names it. Absent: the engine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Rows shown; more are cut with a note.
+    pub row_limit: u32,
 }

@@ -9,9 +9,11 @@ pub mod effect;
 pub mod error;
 #[cfg(test)]
 mod fixture;
+mod given_up;
 pub mod journal;
 pub mod next_action;
 pub mod probe;
+pub mod time_limit;
 pub mod tool;
 pub mod transcript;
 pub mod turn;
@@ -22,3 +24,4 @@ pub use effect::{AttemptOutcome, Effect, Verdict};
 pub use error::{ErrorClass, StepError};
 pub use journal::{Asked, Decision, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
 pub use next_action::{Action, Move, WaitFor, next_action};
+pub use time_limit::{Bound, CallLimit, TimeLimit};

@@ -7,6 +7,7 @@ use crate::definition::{Agent, OnRefusal};
 use crate::doubt::{self, Doubts, Probing};
 use crate::effect::{Effect, UnknownReason};
 use crate::error::{ErrorClass, StepError};
+use crate::given_up::{give_up_all, give_up_overdue};
 use crate::journal::{Asked, Decision, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
 use crate::tool::ToolCall;
 use crate::turn::{self, Turn};
@@ -174,6 +175,10 @@ pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
     if let Some(error) = rejected(journal) {
         return at_a_rejection(journal, error);
     }
+    let overdue = give_up_overdue(agent, journal, now);
+    if !overdue.is_empty() {
+        return Action::Act(overdue);
+    }
     let taken_up = take_up(agent, journal, now);
     if !taken_up.is_empty() {
         return Action::Act(taken_up);
@@ -257,7 +262,7 @@ fn take_up_step(step: &Step, now: DateTime<Utc>) -> Option<Move> {
 }
 
 /// The end of a call that may have happened and that may not be made twice.
-fn lost_track(step: &Step) -> Move {
+pub(crate) fn lost_track(step: &Step) -> Move {
     Move::GiveUp {
         seq: step.seq,
         unknown: Some(UnknownReason::UnknownOutcome),
@@ -296,28 +301,6 @@ fn at_the_deadline(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
         return Action::Act(moves);
     }
     doubts.park(None).unwrap_or_else(|| Action::Fail(error()))
-}
-
-/// The end of all that waits, or that a dead worker left. What may have happened becomes unknown.
-fn give_up_all(journal: &Journal, error: &StepError) -> Vec<Move> {
-    let open = journal
-        .steps
-        .iter()
-        .filter(|step| matches!(step.state, StepState::Waiting | StepState::Interrupted));
-    let give_up = |step: &Step| {
-        let in_doubt = step.maybe_applied || step.state == StepState::Interrupted;
-        let unknown = match effect(step) {
-            Effect::AtMostOnce if in_doubt => return lost_track(step),
-            Effect::Idempotent if in_doubt => Some(UnknownReason::RetriesExhausted),
-            Effect::ReadOnly | Effect::Idempotent | Effect::Transactional | Effect::AtMostOnce => None,
-        };
-        Move::GiveUp {
-            seq: step.seq,
-            unknown,
-            error: error.clone(),
-        }
-    };
-    open.map(give_up).collect()
 }
 
 /// A run that a person rejected fails once nothing of it is open. What may have happened is asked about as it ends.

@@ -36,7 +36,7 @@ pub use release_run::Release;
 pub use send_signal::{SendSignal, SignalSent};
 pub use start_child::{OnParentEnd, StartChild};
 pub use start_runs::BatchRefused;
-pub use transact::Uncommitted;
+pub use transact::{SettingsOfTools, Uncommitted};
 
 /// What a holder must know before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,6 +2,8 @@
 
 use crate::model::ModelEndpoint;
 use crate::tool::Environment;
+use engine::SettingsOfTools;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Settings of one worker process.
@@ -26,6 +28,11 @@ pub struct Config {
     pub endpoint: ModelEndpoint,
     /// Where secret references are looked up.
     pub environment: Environment,
+    /// Databases that tools of kind `sql` may read, by the names that agents' files have for them: a URL each, or
+    /// `env:NAME` for the variable of the environment that holds it.
+    pub databases: BTreeMap<String, String>,
+    /// As whom, and where, tools of kind `sql` write into the engine's own database.
+    pub tool_settings: SettingsOfTools,
 }
 
 impl Config {
@@ -41,6 +48,8 @@ impl Config {
             notifications: true,
             endpoint,
             environment,
+            databases: BTreeMap::new(),
+            tool_settings: SettingsOfTools::default(),
         }
     }
 }

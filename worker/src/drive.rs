@@ -16,7 +16,7 @@ use ::agent::wire::messages::ToolSpec;
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::recorder::Recorder;
 use engine::transition::Control;
-use engine::{AgentVersionId, Claimed, Engine, EngineError};
+use engine::{AgentVersionId, Claimed, Engine, EngineError, SettingsOfTools};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,8 +62,10 @@ pub struct Shared {
     pub(crate) drain_grace: Duration,
     pub(crate) announcer: Announcer,
     pub(crate) recorder: Recorder,
-    /// As many transactions of workflows may be open at once.
+    /// As many transactions of workflows and tools may be open at once.
     pub(crate) transactions: Arc<Semaphore>,
+    /// As whom tools write.
+    pub(crate) tool_settings: SettingsOfTools,
     /// Those in use.
     pub(crate) versions: Mutex<HashMap<AgentVersionId, Arc<Version>>>,
 }
@@ -140,7 +142,9 @@ impl Shared {
                 ::agent::definition::ToolAction::Function(function) => {
                     self.tools.functions().schema(&function.function)
                 }
-                ::agent::definition::ToolAction::Http(_) | ::agent::definition::ToolAction::Command(_) => None,
+                ::agent::definition::ToolAction::Http(_)
+                | ::agent::definition::ToolAction::Command(_)
+                | ::agent::definition::ToolAction::Sql(_) => None,
             };
             let schema = tool
                 .input

@@ -21,7 +21,7 @@ pub mod worker;
 pub mod workflow;
 
 pub use config::Config;
-pub use engine::{OnParentEnd, PgConnection};
+pub use engine::{OnParentEnd, PgConnection, SettingsOfTools};
 pub use model::ModelEndpoint;
 pub use tool::{Environment, FunctionContext, FunctionError, Functions};
 pub use worker::{Builder, Program, Worker, WorkerError};

@@ -11,6 +11,7 @@ mod probe;
 mod report;
 mod root;
 mod schema;
+mod sql;
 mod strict;
 mod subschema;
 mod tool;

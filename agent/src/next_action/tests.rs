@@ -7,6 +7,7 @@ mod calls;
 mod deadline;
 mod doubt;
 mod model;
+mod turn_limit;
 mod whole_runs;
 mod world;
 

@@ -62,6 +62,8 @@ fn config(global: &Global, args: &Args) -> Config {
         runs_max: args.runs_max,
         drain_grace: args.drain,
         notifications: !args.no_notifications,
+        databases: global.settings.database_urls(),
+        tool_settings: global.settings.of_tools(),
         ..Config::new(name, endpoint, Environment::of_process())
     }
 }

@@ -81,6 +81,8 @@ pub(crate) static ALL: &[Setting] = &[
     plain("runs_max", &["LONGHAUL_RUNS_MAX"], &[of(&["worker"], "runs_max")], ""),
     plain("drain_seconds", &["LONGHAUL_DRAIN_SECONDS"], &[of(&["worker"], "drain")], ""),
     plain("no_notifications", &["LONGHAUL_NO_NOTIFICATIONS"], &[of(&["worker"], "no_notifications")], "false"),
+    plain("sql_role", &["LONGHAUL_SQL_ROLE"], &[], "the worker's own"),
+    plain("sql_search_path", &["LONGHAUL_SQL_SEARCH_PATH"], &[], "as the database has it, without the engine's own"),
     plain("health_address", &["LONGHAUL_HEALTH_ADDRESS"], &[of(&["worker"], "health_address")], "none"),
     plain("api_listen", &["LONGHAUL_API_LISTEN"], &[of(&["api"], "listen")], ""),
     secret("api_token", &["LONGHAUL_API_TOKEN"], "none"),

@@ -59,6 +59,8 @@ pub struct Claimed {
     pub requester: String,
     /// When its time is over.
     pub deadline_at: Option<DateTime<Utc>>,
+    /// Whoever started it said so; otherwise its agent's limits do.
+    pub deadline_is_callers: bool,
     /// Which edition it keeps.
     pub agent_version_id: Option<AgentVersionId>,
     /// JSON text.
@@ -86,6 +88,7 @@ struct Row {
     tenant: String,
     requester: String,
     deadline_at: Option<DateTime<Utc>>,
+    deadline_is_callers: bool,
     agent_version_id: Option<AgentVersionId>,
     input: String,
     history: Option<String>,
@@ -148,6 +151,7 @@ impl Row {
             tenant: self.tenant,
             requester: self.requester,
             deadline_at: self.deadline_at,
+            deadline_is_callers: self.deadline_is_callers,
             agent_version_id: self.agent_version_id,
             input: self.input,
             history: self.history,

@@ -66,6 +66,7 @@ select
     claimed.tenant,
     claimed.requester,
     claimed.deadline_at,
+    claimed.deadline_is_callers,
     claimed.agent_version_id as "agent_version_id: AgentVersionId",
     claimed.input::text as "input!",
     claimed.history::text as history,

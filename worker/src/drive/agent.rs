@@ -11,12 +11,13 @@ mod early;
 mod outcome;
 mod stop;
 mod take_up;
+mod transaction;
 
 use super::{Held, MOMENT, Shared, Version};
 use crate::hold::{Flow, Hold, Rest};
 use crate::scribe::{Draft, Scribe, Written};
 use agent::next_action::{Action, WaitFor, next_action};
-use agent::{Journal, Step, StepError};
+use agent::{Bound, Journal, Step, StepError};
 use attempt::{Finished, InFlight};
 use begin::Sent;
 use chrono::{DateTime, Utc};
@@ -40,6 +41,8 @@ struct Driver {
     tenant: String,
     requester: String,
     journal: Journal,
+    /// Who set the deadline of the run.
+    deadline_bound: Bound,
     /// What is recorded under this one or an earlier one came before the last resume.
     resumed_fence: Fence,
     /// The count of wake-ups at which people's decisions were last read.

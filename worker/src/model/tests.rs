@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 mod endpoint;
+mod limits;
 
 use endpoint::{Act, Endpoint, answer, perform, write};
 
@@ -41,6 +42,7 @@ fn model() -> Model {
         max_tokens: 100,
         stream: true,
         timeout_seconds: 600,
+        first_byte_timeout_seconds: None,
         idle_timeout_seconds: 120,
         retry: RetryPolicy {
             attempts_max: 3,
@@ -61,9 +63,8 @@ fn client(base_url: &str) -> ModelClient {
 
 fn call(model: &Model, timeout: Duration, idle_timeout: Duration) -> ModelCall<'_> {
     ModelCall {
-        timeout,
         idle_timeout,
-        ..ModelCall::new(BODY, model, timeout, NOON.parse().unwrap())
+        ..ModelCall::new(BODY, model, CallLimit::own(timeout), NOON.parse().unwrap())
     }
 }
 

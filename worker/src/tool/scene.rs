@@ -5,7 +5,7 @@ use super::{Attempt, Call, CallContext, Environment, Functions, ToolBox};
 use agent::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
 use agent::effect::Effect;
 use agent::tool::ToolRequest;
-use agent::{AttemptOutcome, StepError, ToolOutcome};
+use agent::{AttemptOutcome, Bound, CallLimit, StepError, ToolOutcome};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,6 +70,9 @@ impl Scene {
             headers: BTreeMap::new(),
             idempotency_header: "Idempotency-Key".into(),
             allow_hosts: vec!["127.0.0.1".into()],
+            connect_timeout_seconds: None,
+            first_byte_timeout_seconds: None,
+            idle_timeout_seconds: None,
         });
         let request = ToolRequest::Http {
             method: "POST".into(),
@@ -182,7 +185,7 @@ impl Scene {
             request: &self.request,
             key: KEY,
             attempt: 2,
-            timeout: self.timeout,
+            limit: CallLimit::own(self.tool.timeout()).within(self.timeout, Bound::Run),
             now: noon(),
             context: CallContext {
                 run: "run-1".into(),

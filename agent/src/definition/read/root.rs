@@ -5,7 +5,7 @@ use super::report::{Path, Report, quote};
 use super::tool::read_tools;
 use crate::definition::limits::{
     AGENT_NAME_CHARS_MAX, ATTEMPTS_MAX, CAP_MS, DESCRIPTION_CHARS_MAX, HORIZON_SECONDS, INITIAL_MS, MAX_TOKENS,
-    NAME_CHARS_MAX, TIMEOUT_SECONDS, TOOL_CALLS_PER_TURN_MAX, TURNS_MAX, WALL_CLOCK_SECONDS,
+    NAME_CHARS_MAX, TIMEOUT_SECONDS, TOOL_CALLS_PER_TURN_MAX, TURN_SECONDS, TURNS_MAX, WALL_CLOCK_SECONDS,
 };
 use crate::definition::{Agent, Limits, Model, OnRefusal, RetryPolicy};
 use toml::de::DeTable;
@@ -85,6 +85,7 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
         "max_tokens",
         "stream",
         "timeout_seconds",
+        "first_byte_timeout_seconds",
         "idle_timeout_seconds",
         "retry",
     ];
@@ -107,6 +108,7 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
     let timeout_seconds = form
         .small_number(report, "timeout_seconds", TIMEOUT_SECONDS)
         .unwrap_or(600);
+    let first_byte_timeout_seconds = form.small_number(report, "first_byte_timeout_seconds", TIMEOUT_SECONDS);
     let idle_timeout_seconds = form
         .small_number(report, "idle_timeout_seconds", TIMEOUT_SECONDS)
         .unwrap_or(120);
@@ -117,6 +119,7 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
         max_tokens: max_tokens?,
         stream,
         timeout_seconds,
+        first_byte_timeout_seconds,
         idle_timeout_seconds,
         retry,
     })
@@ -124,11 +127,18 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
 
 fn read_limits(report: &mut Report<'_>, form: &Form<'_>) -> Limits {
     let form = form.section(report, "limits");
-    form.only(report, &["turns_max", "tool_calls_per_turn_max", "wall_clock_seconds"]);
+    let known = [
+        "turns_max",
+        "tool_calls_per_turn_max",
+        "turn_seconds",
+        "wall_clock_seconds",
+    ];
+    form.only(report, &known);
     let calls = form.small_number(report, "tool_calls_per_turn_max", TOOL_CALLS_PER_TURN_MAX);
     Limits {
         turns_max: form.small_number(report, "turns_max", TURNS_MAX).unwrap_or(20),
         tool_calls_per_turn_max: calls.unwrap_or(8),
+        turn_seconds: form.number(report, "turn_seconds", TURN_SECONDS),
         wall_clock_seconds: form
             .number(report, "wall_clock_seconds", WALL_CLOCK_SECONDS)
             .unwrap_or(30 * 24 * 60 * 60),

@@ -4,9 +4,9 @@ use super::action::{Kind, read_action};
 use super::form::{Form, closest};
 use super::report::{Report, quote, shown};
 use super::root::{is_short, read_retry};
-use super::{lint, probe, schema, strict};
+use super::{lint, probe, schema, sql, strict};
 use crate::definition::limits::{TIMEOUT_SECONDS, TOOL_NAME_CHARS_MAX, TOOLS_MAX};
-use crate::definition::{OnError, RetryPolicy, Tool};
+use crate::definition::{OnError, RetryPolicy, Tool, ToolAction};
 use crate::effect::Effect;
 use toml::de::DeValue;
 
@@ -24,15 +24,17 @@ const COMMON: [&str; 10] = [
     "probe",
 ];
 
-const KINDS: [(&str, Kind); 3] = [
+const KINDS: [(&str, Kind); 4] = [
     ("http", Kind::Http),
     ("command", Kind::Command),
     ("function", Kind::Function),
+    ("sql", Kind::Sql),
 ];
 
-const EFFECTS: [(&str, Effect); 3] = [
+const EFFECTS: [(&str, Effect); 4] = [
     (Effect::ReadOnly.as_str(), Effect::ReadOnly),
     (Effect::Idempotent.as_str(), Effect::Idempotent),
+    (Effect::Transactional.as_str(), Effect::Transactional),
     (Effect::AtMostOnce.as_str(), Effect::AtMostOnce),
 ];
 
@@ -120,6 +122,7 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
     let on_error = form.choice(report, "on_error", &ON_ERROR).unwrap_or(OnError::TellModel);
     let probe = probe::read_probe(report, form);
     let action = read_action(report, form, kind?, (&name, input.as_ref()))?;
+    check_effect(report, form, (effect, &action));
     lint::effect(report, form, effect, &action);
     lint::host(report, form, &action);
     let effect = effect.unwrap_or(Effect::AtMostOnce);
@@ -137,9 +140,22 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
     })
 }
 
+/// What a tool of that kind can promise.
+fn check_effect(report: &mut Report<'_>, form: &Form<'_>, (effect, action): (Option<Effect>, &ToolAction)) {
+    match action {
+        ToolAction::Sql(tool) => sql::check_effect(report, form, (tool, effect)),
+        ToolAction::Http(_) | ToolAction::Command(_) | ToolAction::Function(_) => {
+            if effect == Some(Effect::Transactional) {
+                let expected = "\"read_only\", \"idempotent\" or \"at_most_once\": only a sql tool writes where its result is recorded";
+                report.mistake(&form.at("effect"), quote(Effect::Transactional.as_str()), expected);
+            }
+        }
+    }
+}
+
 fn read_kind(report: &mut Report<'_>, form: &Form<'_>) -> Option<Kind> {
     if !form.has("kind") {
-        report.missing(&form.at("kind"), "one of http, command, function");
+        report.missing(&form.at("kind"), "one of http, command, function, sql");
     }
     form.choice(report, "kind", &KINDS)
 }

@@ -8,6 +8,7 @@ use crate::crash_point::crash_point;
 use crate::scribe::{Draft, Written};
 use agent::definition::OnError;
 use agent::effect::{Attempts, verdict};
+use agent::time_limit::turn_deadline;
 use agent::transcript::error_outcome;
 use agent::wire::messages::{SPEND_CAP, parse_reply};
 use agent::{AttemptOutcome, Effect, ErrorClass, Step, StepBody, StepError, StepState, Verdict};
@@ -19,19 +20,19 @@ use std::time::Duration;
 use tracing::warn;
 
 /// A step after an attempt, and what is recorded beside it.
-struct After {
-    step: Step,
+pub(super) struct After {
+    pub(super) step: Step,
     /// A model's message, as it is stored.
-    message: Option<String>,
-    evidence: Value,
-    event: (&'static str, Value),
+    pub(super) message: Option<String>,
+    pub(super) evidence: Value,
+    pub(super) event: (&'static str, Value),
 }
 
 /// Why an attempt failed, and whether it is certain that nothing was done.
-struct Failure {
-    error: StepError,
-    known_not_applied: bool,
-    retry_after: Option<Duration>,
+pub(super) struct Failure {
+    pub(super) error: StepError,
+    pub(super) known_not_applied: bool,
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Driver {
@@ -44,14 +45,20 @@ impl Driver {
         let after = match finished.report {
             Report::Model(attempt) => match answered(attempt.outcome) {
                 Ok(message) => self.model_answered(step, message, attempt.evidence),
-                Err(failure) => self.attempt_failed(step, failure, attempt.evidence),
+                Err(failure) => self.attempt_failed(step, *failure, attempt.evidence),
             },
             Report::Tool(attempt) => match answered(attempt.outcome) {
                 Ok(outcome) => tool_answered(step, outcome, attempt.evidence),
-                Err(failure) => self.attempt_failed(step, failure, attempt.evidence),
+                Err(failure) => self.attempt_failed(step, *failure, attempt.evidence),
             },
+            Report::Unrecorded(unrecorded) => return self.commit(step, *unrecorded).await,
             Report::Cut => self.attempt_cut(step),
         };
+        self.settle(after).await
+    }
+
+    /// Records what an attempt made of its step.
+    pub(super) async fn settle(&mut self, after: After) -> Result<Flow, EngineError> {
         let mut draft = Draft::default();
         let mut written = change(&after.step, Some(&after.evidence));
         written.result = after.message.or(written.result);
@@ -120,7 +127,7 @@ impl Driver {
         }
     }
 
-    fn attempt_failed(&self, mut step: Step, failure: Failure, evidence: Value) -> After {
+    pub(super) fn attempt_failed(&self, mut step: Step, failure: Failure, evidence: Value) -> After {
         let Failure {
             mut error,
             known_not_applied,
@@ -207,7 +214,7 @@ impl Driver {
     }
 
     /// We cut it: at a cancel for good, at a shutdown to be gone on with, at no cost to its budget.
-    fn attempt_cut(&self, mut step: Step) -> After {
+    pub(super) fn attempt_cut(&self, mut step: Step) -> After {
         step.maybe_applied |= effect(&step).leaves_doubt();
         step.error = None;
         let (cut, event) = if self.hold.is_cancelled() {
@@ -239,10 +246,13 @@ impl Driver {
     }
 
     fn horizon_passed(&self, step: &Step, due_at: chrono::DateTime<chrono::Utc>) -> bool {
-        self.retry_policy(step).is_some_and(|retry| {
-            let horizon = i64::try_from(retry.horizon_seconds).unwrap_or(i64::MAX / 1000);
-            due_at - step.budget_from > TimeDelta::try_seconds(horizon).unwrap_or(TimeDelta::MAX)
-        })
+        let turn = turn_deadline(&self.version.agent, step);
+        let turn_is_over = turn.is_some_and(|deadline| deadline <= due_at);
+        turn_is_over
+            || self.retry_policy(step).is_some_and(|retry| {
+                let horizon = i64::try_from(retry.horizon_seconds).unwrap_or(i64::MAX / 1000);
+                due_at - step.budget_from > TimeDelta::try_seconds(horizon).unwrap_or(TimeDelta::MAX)
+            })
     }
 }
 
@@ -265,7 +275,7 @@ fn late_result(step: &Step, written: &StepChange) -> Option<LateResult> {
     })
 }
 
-fn tool_answered(mut step: Step, told: agent::ToolOutcome, evidence: Value) -> After {
+pub(super) fn tool_answered(mut step: Step, told: agent::ToolOutcome, evidence: Value) -> After {
     step.state = StepState::Succeeded;
     step.error = None;
     if let StepBody::Tool { outcome, .. } | StepBody::Probe { outcome, .. } = &mut step.body {
@@ -287,16 +297,16 @@ pub(super) fn effect(step: &Step) -> Effect {
     }
 }
 
-fn answered<T>(outcome: AttemptOutcome<T>) -> Result<T, Failure> {
+fn answered<T>(outcome: AttemptOutcome<T>) -> Result<T, Box<Failure>> {
     let (error, known_not_applied, retry_after) = match outcome {
         AttemptOutcome::Done(answer) => return Ok(answer),
         AttemptOutcome::NotSent(error) => (error, true, None),
         AttemptOutcome::NotApplied { error, retry_after } => (error, true, retry_after),
         AttemptOutcome::Ambiguous { error, retry_after } => (error, false, retry_after),
     };
-    Err(Failure {
+    Err(Box::new(Failure {
         error,
         known_not_applied,
         retry_after,
-    })
+    }))
 }

@@ -5,7 +5,9 @@ use super::begin::Sent;
 use super::{Driver, Held, Shared};
 use crate::hold::Hold;
 use agent::wire::messages::parse_reply;
-use agent::{Asked, Decision, Effect, ErrorClass, Journal, Standing, Step, StepBody, StepError, StepState, Verb};
+use agent::{
+    Asked, Bound, Decision, Effect, ErrorClass, Journal, Standing, Step, StepBody, StepError, StepState, Verb,
+};
 use engine::query::{AskedRow, StepRow};
 use engine::{Claimed, EngineError, Fence};
 use serde::de::DeserializeOwned;
@@ -56,6 +58,11 @@ impl Driver {
             tenant: claimed.tenant,
             requester: claimed.requester,
             journal,
+            deadline_bound: if claimed.deadline_is_callers {
+                Bound::Caller
+            } else {
+                Bound::Run
+            },
             resumed_fence: claimed.resumed_fence,
             asked_at: claimed.wakes,
             sent,

@@ -35,6 +35,8 @@ pub(super) struct Failure {
     pub(super) error: StepError,
     /// Whether it is certain that nothing was done.
     pub(super) not_applied: bool,
+    /// The least that is waited before another attempt.
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// An attempt that is over.
@@ -253,6 +255,7 @@ impl Driver {
                 return Err(Failure {
                     error: StepError::new(ErrorClass::Transient, "lease_over", over),
                     not_applied: true,
+                    retry_after: None,
                 });
             }
             match work {
@@ -302,7 +305,11 @@ impl Driver {
         let Asked::Step(step) = &mut open.what else {
             return;
         };
-        let Failure { error, not_applied } = failure;
+        let Failure {
+            error,
+            not_applied,
+            retry_after,
+        } = failure;
         #[cfg(feature = "planted-faults")]
         let not_applied = crate::planted_fault::known_undone(not_applied);
         step.maybe_applied |= !not_applied;
@@ -311,7 +318,7 @@ impl Driver {
             initial: retry.initial,
             cap: retry.cap,
         };
-        let due_at = later(now, schedule.delay(step.attempt, None));
+        let due_at = later(now, schedule.delay(step.attempt, retry_after));
         let horizon = TimeDelta::from_std(retry.horizon).unwrap_or(TimeDelta::MAX);
         let attempts = Attempts {
             attempt: step.attempt,
@@ -500,14 +507,19 @@ pub(super) async fn within(
 }
 
 fn told(error: FunctionError) -> Failure {
-    let (error, not_applied) = error.into_step_error("step_failed");
-    Failure { error, not_applied }
+    let (error, not_applied, retry_after) = error.into_step_error("step_failed");
+    Failure {
+        error,
+        not_applied,
+        retry_after,
+    }
 }
 
 const fn ambiguous(error: StepError) -> Failure {
     Failure {
         error,
         not_applied: false,
+        retry_after: None,
     }
 }
 

@@ -11,6 +11,7 @@ fn model() -> Model {
         max_tokens: 4096,
         stream: true,
         timeout_seconds: 600,
+        first_byte_timeout_seconds: None,
         idle_timeout_seconds: 120,
         retry: RetryPolicy {
             attempts_max: 3,
