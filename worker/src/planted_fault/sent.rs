@@ -26,6 +26,7 @@ pub(crate) fn request_sent(request: Arc<ToolRequest>, attempt: u32) -> Arc<ToolR
         ToolRequest::Http { body: None, .. } => {}
         ToolRequest::Command { stdin, .. } => stdin.push(' '),
         ToolRequest::Function { input, .. } => input.push(' '),
+        ToolRequest::Sql { statement, .. } => statement.push(' '),
     }
     Arc::new(rebuilt)
 }
