@@ -9,6 +9,7 @@ pub mod effect;
 pub mod error;
 #[cfg(test)]
 mod fixture;
+pub mod gate;
 pub mod journal;
 pub mod next_action;
 pub mod probe;
@@ -20,5 +21,7 @@ pub mod wire;
 pub use definition::Agent;
 pub use effect::{AttemptOutcome, Effect, Verdict};
 pub use error::{ErrorClass, StepError};
-pub use journal::{Asked, Decision, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
+pub use journal::{
+    Asked, Decision, Gate, HeldBack, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb,
+};
 pub use next_action::{Action, Move, WaitFor, next_action};

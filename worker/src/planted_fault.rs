@@ -2,15 +2,23 @@
 //!
 //! Compiled out without the feature `planted-faults`. With it, `LONGHAUL_BREAK=name` breaks one promise of this process.
 
-use engine::planted_fault::{UNFENCED_RECORD, chosen, is_chosen};
+use engine::planted_fault::{SLOT_KEPT_BY_THE_DEAD, UNFENCED_RECORD, chosen, is_chosen};
 use tracing::{error, warn};
 
 /// A call leaves the process before its intent is committed.
 pub(crate) const SEND_BEFORE_INTENT: &str = "send-before-intent";
 /// Each attempt of a call goes out under a key of its own.
 const KEY_BY_ATTEMPT: &str = "key-by-attempt";
+/// Calls go out beside the trial call of a breaker.
+pub(crate) const TWO_TRIAL_CALLS: &str = "two-trial-calls";
 
-const FAULTS: [&str; 3] = [UNFENCED_RECORD, SEND_BEFORE_INTENT, KEY_BY_ATTEMPT];
+const FAULTS: [&str; 5] = [
+    UNFENCED_RECORD,
+    SEND_BEFORE_INTENT,
+    KEY_BY_ATTEMPT,
+    SLOT_KEPT_BY_THE_DEAD,
+    TWO_TRIAL_CALLS,
+];
 
 /// Ends the process where a fault is asked for that there is not: what was to be broken would be whole.
 pub(crate) fn check() {

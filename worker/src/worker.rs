@@ -5,6 +5,7 @@
 use crate::announcer::Announcer;
 use crate::config::Config;
 use crate::drive::Shared;
+use crate::gates::Gates;
 use crate::model::ModelClient;
 use crate::session::{Ended, Session};
 use crate::tool::{Functions, ToolBox};
@@ -155,6 +156,7 @@ impl Worker {
             drain_grace: self.config.drain_grace,
             announcer,
             recorder,
+            gates: Gates::new(self.config.calls_max),
             transactions: Arc::new(Semaphore::new(TRANSACTIONS_MAX as usize)),
             versions: Mutex::default(),
         });

@@ -42,6 +42,7 @@ fn model() -> Model {
         stream: true,
         timeout_seconds: 600,
         idle_timeout_seconds: 120,
+        breaker: agent::gate::Breaker::default(),
         retry: RetryPolicy {
             attempts_max: 3,
             initial_ms: 500,

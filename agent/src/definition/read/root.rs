@@ -1,6 +1,7 @@
 //! The top of the file: name, model, limits.
 
 use super::form::Form;
+use super::gate::read_breaker;
 use super::report::{Path, Report, quote};
 use super::tool::read_tools;
 use crate::definition::limits::{
@@ -87,6 +88,7 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
         "timeout_seconds",
         "idle_timeout_seconds",
         "retry",
+        "breaker",
     ];
     form.only(report, &known);
     let name = form.required(report, "name", "the provider's model id").filter(|name| {
@@ -111,6 +113,7 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
         .small_number(report, "idle_timeout_seconds", TIMEOUT_SECONDS)
         .unwrap_or(120);
     let retry = read_retry(report, &form, &MODEL_RETRY);
+    let breaker = read_breaker(report, &form);
     Some(Model {
         name: name?,
         api_version: api_version.to_owned(),
@@ -119,6 +122,7 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
         timeout_seconds,
         idle_timeout_seconds,
         retry,
+        breaker,
     })
 }
 

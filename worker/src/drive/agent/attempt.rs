@@ -25,6 +25,7 @@ pub(super) enum Going {
 }
 
 impl Going {
+    /// Whose.
     pub(super) const fn seq(&self) -> u32 {
         match self {
             Self::Model { seq, .. } | Self::Tool { seq, .. } => *seq,
@@ -189,7 +190,9 @@ impl Driver {
             .tool(&tool)
             .map_or(Duration::ZERO, agent::definition::Tool::timeout);
         let (timeout, now) = (self.within_deadline(own), self.hold.now());
+        let permit = self.admitted.get_mut(&seq).and_then(|admitted| admitted.permit.take());
         self.in_flight.spawn(seq, repeat, async move {
+            let _until_it_is_over = permit;
             let not_sent = |error| {
                 Report::Tool(Attempt {
                     outcome: AttemptOutcome::NotSent(error),

@@ -41,6 +41,7 @@ impl Driver {
         let Some(step) = self.step(finished.seq).cloned() else {
             return Ok(Flow::GoOn);
         };
+        let (seq, mark) = (finished.seq, finished.report.mark());
         let after = match finished.report {
             Report::Model(attempt) => match answered(attempt.outcome) {
                 Ok(message) => self.model_answered(step, message, attempt.evidence),
@@ -66,6 +67,7 @@ impl Driver {
             }
         };
         crash_point!("result.recorded");
+        self.report(seq, mark).await?;
         Ok(flow)
     }
 
@@ -231,7 +233,7 @@ impl Driver {
         }
     }
 
-    fn horizon_passed(&self, step: &Step, due_at: chrono::DateTime<chrono::Utc>) -> bool {
+    pub(super) fn horizon_passed(&self, step: &Step, due_at: chrono::DateTime<chrono::Utc>) -> bool {
         self.retry_policy(step).is_some_and(|retry| {
             let horizon = i64::try_from(retry.horizon_seconds).unwrap_or(i64::MAX / 1000);
             due_at - step.budget_from > TimeDelta::try_seconds(horizon).unwrap_or(TimeDelta::MAX)

@@ -60,6 +60,8 @@ impl Driver {
             asked_at: claimed.wakes,
             sent,
             in_flight: InFlight::default(),
+            admitted: HashMap::new(),
+            gates_asked_at: 0,
         }))
     }
 }
@@ -75,6 +77,7 @@ fn journal(claimed: &Claimed, rows: &[StepRow]) -> Result<Journal, EngineError> 
         deadline: claimed.deadline_at,
         steps: steps(rows, claimed.resumed_fence)?,
         asked: Vec::new(),
+        held_back: Vec::new(),
     })
 }
 

@@ -12,6 +12,7 @@ fn model() -> Model {
         stream: true,
         timeout_seconds: 600,
         idle_timeout_seconds: 120,
+        breaker: crate::gate::Breaker::default(),
         retry: RetryPolicy {
             attempts_max: 3,
             initial_ms: 500,
