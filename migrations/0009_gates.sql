@@ -85,7 +85,8 @@ create table longhaul.slot (
 
 create index slot_gate_idx on longhaul.slot (tenant, scope, key_digest);
 
--- A call that a gate keeps back, or, where key_digest is empty, one that waits for what becomes of a breaker's trial call.
+-- A call that a gate keeps back, or, where key_digest is empty, one that a breaker does: until it may be tried, or until
+-- its trial call has ended.
 create table longhaul.waiter (
     run_id     uuid        not null,
     step_seq   integer     not null,
@@ -205,7 +206,8 @@ as $$
     ) as before
 $$;
 
--- Lets waiters of a gate come, oldest first, as many as there are slots free; of a breaker, all, once no trial is out. The
+-- Lets waiters of a gate come, oldest first, as many as there are slots free; of a breaker, all once it is closed, and
+-- those that have no time of their own once its trial call has ended. The
 -- caller wakes the runs that it is answered with, when this is committed.
 create function longhaul.call_waiters(tenant text, scope text, key_digest bytea, dead_hold boolean default false)
 returns uuid[]
@@ -218,6 +220,8 @@ declare
     found_gate longhaul.gate;
     free       integer;
     called     uuid[];
+    trial_run_id   uuid;
+    trial_step_seq integer;
 begin
     if key_digest = '' then
         select breaker.* into guard from longhaul.breaker
@@ -226,7 +230,12 @@ begin
         if guard.state = 'half_open' and not longhaul.is_held(guard.trial_run_id, guard.trial_fence) then
             guard.state := 'open';
             guard.retry_at := clock_timestamp();
-            perform longhaul.change_breaker(guard, 'trial_lost', guard.trial_run_id, guard.trial_step_seq, null, null);
+            trial_run_id := guard.trial_run_id;
+            trial_step_seq := guard.trial_step_seq;
+            guard.trial_run_id := null;
+            guard.trial_fence := null;
+            guard.trial_step_seq := null;
+            perform longhaul.change_breaker(guard, 'trial_lost', trial_run_id, trial_step_seq, null, null);
         end if;
         free := case when guard.state = 'half_open' then 0 end;
     else
@@ -262,7 +271,7 @@ begin
         where waiter.tenant = call_waiters.tenant and waiter.scope = call_waiters.scope
           and waiter.key_digest = call_waiters.key_digest
           and (waiter.called_at is null or waiter.called_at <= at - longhaul.gate_patience())
-          and (waiter.due_at is null or waiter.due_at <= at - longhaul.gate_patience())
+          and (waiter.due_at is null or waiter.due_at <= at - longhaul.gate_patience() or guard.state = 'closed')
           and run.paused_at is null
         order by waiter.called_at nulls first, waiter.since, waiter.run_id, waiter.step_seq
         limit case when free is not null then greatest(free, 0) end
@@ -398,6 +407,7 @@ begin
             if guard.retry_at > at then
                 pass := 'open';
                 due := guard.retry_at;
+                digest := '';
             elsif guard.state = 'half_open' and longhaul.is_held(guard.trial_run_id, guard.trial_fence)
                 and (guard.trial_run_id, guard.trial_step_seq) is distinct from (run_id, call.step_seq) then
                 pass := 'trial';
@@ -445,7 +455,7 @@ begin
             end if;
         end if;
 
-        if pass in ('slot', 'rate') or (pass = 'trial' and call.waits) then
+        if pass in ('slot', 'rate') or (pass in ('open', 'trial') and call.waits) then
             insert into longhaul.waiter (run_id, step_seq, tenant, scope, key_digest, since, due_at, look_at)
             values (
                 run_id, call.step_seq, whose, call.scope, digest, coalesce(waited, at), due,
@@ -666,10 +676,11 @@ declare
     called uuid[] := '{}';
 begin
     for stale in
-        select distinct waiter.tenant, waiter.scope, waiter.key_digest
+        select waiter.tenant, waiter.scope, waiter.key_digest
         from (
             select waiter.* from longhaul.waiter where waiter.look_at <= now() order by waiter.look_at limit most
         ) as waiter
+        group by waiter.tenant, waiter.scope, waiter.key_digest
         order by waiter.tenant, waiter.key_digest = '', waiter.scope, waiter.key_digest
     loop
         called := called || longhaul.call_waiters(stale.tenant, stale.scope, stale.key_digest, dead_hold);

@@ -159,7 +159,7 @@ impl<'a> Doubts<'a> {
             .steps
             .iter()
             .filter(|step| matches!(step.body, StepBody::Probe { .. }) && step.state == StepState::Waiting)
-            .filter(|step| self.journal.gate_of(step.seq).is_none());
+            .filter(|step| step.due_at.is_some() || self.journal.gate_of(step.seq).is_none());
         let first = first.map(|step| self.settles_at(step));
         first.chain(again.map(|step| step.due_at.unwrap_or(self.now))).min()
     }

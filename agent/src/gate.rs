@@ -3,7 +3,7 @@
 
 use crate::effect::AttemptOutcome;
 use crate::error::{ErrorClass, StepError};
-use crate::journal::Journal;
+use crate::journal::{Journal, Step};
 use crate::next_action::{Action, WaitFor};
 use crate::tool::template::{self, Part};
 use crate::tool::url::scalar;
@@ -107,6 +107,11 @@ impl CallLimit {
     fn parts(&self) -> Result<Vec<Part>, String> {
         template::parse(self.key.as_deref().unwrap_or_default()).map_err(|error| error.to_string())
     }
+}
+
+/// Whether a waiting step may not go out yet: nobody has called it, and it has no time of its own, or that has not come.
+pub(crate) fn holds(journal: &Journal, step: &Step, now: DateTime<Utc>) -> bool {
+    journal.gate_of(step.seq).is_some() && step.due_at.is_none_or(|due| due > now)
 }
 
 /// Where a step may not go out until it is called: its run waits for that.

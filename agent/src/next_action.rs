@@ -189,7 +189,7 @@ pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
     };
     match model.state {
         StepState::Running | StepState::Interrupted => Action::Await { until: None },
-        StepState::Waiting => gate::park(journal, None).unwrap_or_else(|| Action::Wait {
+        StepState::Waiting => gate::park(journal, model.due_at).unwrap_or_else(|| Action::Wait {
             until: model.due_at.unwrap_or(now),
         }),
         // No release makes a model step unknown: its row was written by hand, and so may be mended.
@@ -227,7 +227,7 @@ fn take_up(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Vec<Move> {
         now,
     };
     let next = |step: &Step| match step.state {
-        StepState::Waiting if journal.gate_of(step.seq).is_some() => None,
+        StepState::Waiting if gate::holds(journal, step, now) => None,
         StepState::Unknown => take_up_step(step, now)
             .filter(|_| journal.asked_about(step).is_none())
             .or_else(|| doubt::settle(doubts, step)),

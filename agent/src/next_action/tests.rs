@@ -6,6 +6,7 @@ use crate::journal::{Journal, Step};
 mod calls;
 mod deadline;
 mod doubt;
+mod gates;
 mod model;
 mod whole_runs;
 mod world;

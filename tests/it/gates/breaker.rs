@@ -218,7 +218,7 @@ async fn a_retry_waits_until_the_breaker_may_be_tried_and_goes_on() {
     let parked = world
         .until(run, "the run is parked", |run| run.state == "waiting")
         .await;
-    assert_eq!(parked.waiting_for.as_deref(), Some("timer"));
+    assert_eq!(parked.wait_reason.as_deref(), Some("breaker"));
     assert_eq!(target.calls(), 2);
     target.is(Mood::Works);
 
@@ -270,27 +270,35 @@ async fn a_run_whose_models_breaker_is_open_is_parked_until_it_may_be_tried() {
     opening.scope = scope.clone();
     opening.seconds = 3_600;
     world.engine.open_breaker(&opening).await.unwrap();
-    let worker = world.worker(world.config("worker A"), Functions::new());
+    let worker = worker(&world, "worker A", &Target::new(Mood::Works));
 
     let run = start(&world, "hello").await;
-    let parked = world
-        .until(run, "the run is parked", |run| run.state == "waiting")
-        .await;
-    assert_eq!(parked.waiting_for.as_deref(), Some("timer"));
+    let parked = held_back(&world, run).await;
+    assert_eq!(parked.wait_reason.as_deref(), Some("breaker"));
+    assert!(
+        parked.due_at > Some(parked.created_at + chrono::TimeDelta::minutes(50)),
+        "{parked:?}"
+    );
     assert_eq!(world.rehearsal.asked().len(), 0);
 
-    // From now on for three seconds: the run's own timer is an hour away, so it is called.
+    // Its own time is an hour away: whoever closes the breaker calls it.
     world
         .engine
         .reset_breaker(("default", &scope), None, None)
         .await
         .unwrap();
-    opening.seconds = 1;
+    assert_eq!(world.settled(run).await.state, "succeeded");
+    worker.drain().await;
+    opening.seconds = 3;
     world.engine.open_breaker(&opening).await.unwrap();
+    // One that knows nothing of a breaker that was closed a moment ago.
+    let worker = super::worker(&world, "worker B", &Target::new(Mood::Works));
     let second = start(&world, "hello again").await;
+    held_back(&world, second).await;
     assert_eq!(world.settled(second).await.state, "succeeded");
-    assert_eq!(breaker_is(&world, &scope, "closed").await.failures, 0);
-    assert_eq!(world.engine.run_detail(run).await.unwrap().state, "waiting");
-    let _ = held_back;
+    assert_eq!(
+        history(&world, &scope).await,
+        ["opened_by_hand", "reset", "opened_by_hand", "trial", "trial_succeeded"]
+    );
     worker.drain().await;
 }

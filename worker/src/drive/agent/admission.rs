@@ -266,6 +266,7 @@ impl Driver {
             }
             Kept::Open(until) => {
                 step.due_at = Some(until);
+                making.held.push(HeldBack { seq, by: Gate::Trial });
                 let error = breaker_open(&self.target(&step), Some(&instant(until)));
                 let data = json!({"attempt": step.attempt, "code": error.code, "due_at": until});
                 step.error = Some(error);
@@ -376,9 +377,22 @@ impl Driver {
     pub(super) fn look_at_gates(&mut self) {
         let is_called = self.hold.wakes() > self.gates_asked_at;
         let has_room = self.hold.shared.gates.room.available_permits() > 0;
-        self.journal.held_back.retain(|held| match held.by {
-            Gate::Worker => !has_room,
-            Gate::Slot | Gate::Trial => !is_called,
+        let (steps, now) = (&mut self.journal.steps, self.hold.now());
+        self.journal.held_back.retain(|held| {
+            let goes = match held.by {
+                Gate::Worker => has_room,
+                Gate::Slot | Gate::Trial => is_called,
+            };
+            let Some(step) = steps
+                .iter_mut()
+                .find(|step| step.seq == held.seq && step.state == StepState::Waiting)
+            else {
+                return false;
+            };
+            if goes {
+                step.due_at = None;
+            }
+            !goes && step.due_at.is_none_or(|due| due > now)
         });
     }
 
