@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 #[derive(Debug, Clone, serde::Serialize)]
 #[expect(
     missing_docs,
-    reason = "the columns of longhaul_audit.breaker, described in migrations/0009_gates.sql"
+    reason = "the columns of longhaul_audit.breaker, described in migrations/0009_breakers.sql"
 )]
 pub struct BreakerRow {
     pub scope: String,
@@ -27,7 +27,7 @@ pub struct BreakerRow {
 #[derive(Debug, Clone, serde::Serialize)]
 #[expect(
     missing_docs,
-    reason = "the columns of longhaul_audit.breaker_change, described in migrations/0009_gates.sql"
+    reason = "the columns of longhaul_audit.breaker_change, described in migrations/0009_breakers.sql"
 )]
 pub struct BreakerChange {
     pub at: DateTime<Utc>,

@@ -1,5 +1,5 @@
 //! What keeps calls back: breakers and gates. The decisions are made in the database, by the functions of
-//! `migrations/0009_gates.sql`; the thin calls of them stand here.
+//! `migrations/0010_gates.sql`; the thin calls of them stand here.
 
 use super::doors::refuse_nul;
 use crate::{Claim, Engine, EngineError, limits};

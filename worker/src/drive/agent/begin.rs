@@ -88,8 +88,7 @@ impl Driver {
         match self.record(draft, steps).await? {
             Written::Now(_) => {}
             Written::Refused(_) => {
-                let seqs: Vec<u32> = going.iter().map(Going::seq).collect();
-                self.give_up_places(&seqs).await?;
+                self.give_up_places(&begun).await?;
                 return Ok(Flow::GoOn);
             }
             Written::ClaimLost => return Ok(Flow::Done),
