@@ -11,6 +11,7 @@ pub use digest::digest_text;
 pub use read::{Mistake, Readout, read};
 
 use crate::effect::Effect;
+use crate::gate::{Breaker, CallLimit};
 use crate::probe::Probe;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,6 +83,9 @@ pub struct Model {
     pub idle_timeout_seconds: u32,
     /// How often and how long a call is tried.
     pub retry: RetryPolicy,
+    /// When the endpoint is no longer called for a while.
+    #[serde(default, skip_serializing_if = "Breaker::is_usual")]
+    pub breaker: Breaker,
 }
 
 impl Model {
@@ -152,6 +156,12 @@ pub struct Tool {
     /// How a call of unknown outcome is looked up before a person is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
+    /// When it is no longer called for a while.
+    #[serde(default, skip_serializing_if = "Breaker::is_usual")]
+    pub breaker: Breaker,
+    /// How many calls may be out at once, and go out in a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<CallLimit>,
     /// What is done when the model calls it.
     #[serde(flatten)]
     pub action: ToolAction,

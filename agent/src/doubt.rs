@@ -161,7 +161,8 @@ impl<'a> Doubts<'a> {
             .journal
             .steps
             .iter()
-            .filter(|step| matches!(step.body, StepBody::Probe { .. }) && step.state == StepState::Waiting);
+            .filter(|step| matches!(step.body, StepBody::Probe { .. }) && step.state == StepState::Waiting)
+            .filter(|step| step.due_at.is_some() || self.journal.gate_of(step.seq).is_none());
         let first = first.map(|step| self.settles_at(step));
         first.chain(again.map(|step| step.due_at.unwrap_or(self.now))).min()
     }
@@ -175,6 +176,7 @@ impl<'a> Doubts<'a> {
         };
         let waiting_for = match until {
             Some(_) if !self.unknown().any(is_asked) => WaitFor::Probe,
+            None if !self.journal.held_back.is_empty() && !self.unknown().any(is_asked) => WaitFor::Limit,
             Some(_) | None => WaitFor::Approval,
         };
         // A call that nobody may repeat outweighs one that may go on under its old key.

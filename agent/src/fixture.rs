@@ -5,6 +5,7 @@ pub(crate) mod contract;
 use crate::definition::{Agent, FunctionTool, Limits, Model, OnError, OnRefusal, RetryPolicy, Tool, ToolAction};
 use crate::effect::Effect;
 use crate::error::{ErrorClass, StepError};
+use crate::gate::Breaker;
 use crate::journal::{Asked, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome};
 use crate::next_action::{Action, Again, Move, Resolution, effect};
 use crate::probe::{Probe, Rule};
@@ -27,6 +28,7 @@ pub(crate) fn agent() -> Agent {
             first_byte_timeout_seconds: None,
             idle_timeout_seconds: 60,
             retry: retry(),
+            breaker: Breaker::default(),
         },
         limits: Limits {
             turns_max: 5,
@@ -55,6 +57,8 @@ fn tool(name: &str, effect: Effect, on_error: OnError) -> Tool {
         retry: retry(),
         on_error,
         probe: None,
+        breaker: Breaker::default(),
+        limit: None,
         action: ToolAction::Function(FunctionTool {
             function: name.to_owned(),
         }),
@@ -91,6 +95,7 @@ pub(crate) fn journal(steps: Vec<Step>) -> Journal {
             .filter(|step| !step.resumed_over || effect(step) == Effect::AtMostOnce)
             .map(asked)
             .collect(),
+        held_back: Vec::new(),
         steps,
     }
 }

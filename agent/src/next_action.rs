@@ -7,8 +7,11 @@ use crate::definition::{Agent, OnRefusal};
 use crate::doubt::{self, Doubts, Probing};
 use crate::effect::{Effect, UnknownReason};
 use crate::error::{ErrorClass, StepError};
+use crate::gate;
 use crate::given_up::{give_up_all, give_up_overdue};
-use crate::journal::{Asked, Decision, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
+use crate::journal::{
+    Asked, Decision, Gate, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb,
+};
 use crate::tool::ToolCall;
 use crate::turn::{self, Turn};
 use crate::wire::messages::{ORGANIZATION_ON_HOLD, SPEND_CAP};
@@ -154,6 +157,8 @@ pub enum WaitFor {
     Approval,
     /// The time at which a probe can tell.
     Probe,
+    /// A slot, or what becomes of a trial call.
+    Limit,
 }
 
 impl WaitFor {
@@ -162,6 +167,7 @@ impl WaitFor {
         match self {
             Self::Approval => "approval",
             Self::Probe => "probe",
+            Self::Limit => "limit",
         }
     }
 }
@@ -188,9 +194,9 @@ pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
     };
     match model.state {
         StepState::Running | StepState::Interrupted => Action::Await { until: None },
-        StepState::Waiting => Action::Wait {
+        StepState::Waiting => gate::park(journal, model.due_at).unwrap_or_else(|| Action::Wait {
             until: model.due_at.unwrap_or(now),
-        },
+        }),
         // No release makes a model step unknown: its row was written by hand, and so may be mended.
         StepState::Unknown => ask(UnknownReason::RetriesExhausted.as_str()),
         StepState::Failed if !model.resumed_over => after_failed_model(agent, model),
@@ -226,6 +232,7 @@ fn take_up(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Vec<Move> {
         now,
     };
     let next = |step: &Step| match step.state {
+        StepState::Waiting if gate::holds(journal, step, now) => None,
         StepState::Unknown => take_up_step(step, now)
             .filter(|_| journal.asked_about(step).is_none())
             .or_else(|| doubt::settle(doubts, step)),
@@ -446,12 +453,13 @@ fn after_calls(
     };
     let retries = steps().filter(|step| step.state == StepState::Waiting);
     let due = retries.filter_map(|step| step.due_at).chain(doubts.probe_due()).min();
+    let waits_here = journal.held_back.iter().any(|held| held.by == Gate::Worker);
     let is_probe = |step: &&Step| matches!(step.body, StepBody::Probe { .. });
     let probes = journal.steps.iter().filter(is_probe);
-    if steps().chain(probes).any(|step| step.state == StepState::Running) {
+    if waits_here || steps().chain(probes).any(|step| step.state == StepState::Running) {
         return Action::Await { until: due };
     }
-    if let Some(parked) = doubts.park(due) {
+    if let Some(parked) = doubts.park(due).or_else(|| gate::park(journal, due)) {
         return parked;
     }
     if let Some(until) = due {

@@ -28,10 +28,10 @@ pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
 pub use reach::Reach;
 pub use sqlx::{Error as DatabaseError, PgConnection};
 pub use transition::{
-    Applied, ApplyAgent, Attention, BatchRefused, Cancelled, ClaimRuns, Claimed, Control, Decide, Ending, EventWrite,
-    LateResult, LiveLease, MonthMade, OnParentEnd, Park, Place, Reclaimed, Recorded, Registration, Release, SendSignal,
-    SettingsOfTools, SignalSent, StartChild, StartRun, Started, StepBegin, StepChange, StepWrites, Then, Transition,
-    Uncommitted, Which,
+    Admission, AdmitCall, Applied, ApplyAgent, Attention, BatchRefused, CallReport, Cancelled, ClaimRuns, Claimed,
+    Control, Decide, Ending, EventWrite, LateResult, LiveLease, MonthMade, OnParentEnd, OpenBreaker, Park, Pass, Place,
+    Reclaimed, Recorded, Registration, Release, SendSignal, SettingsOfTools, SignalSent, StartChild, StartRun, Started, StepBegin,
+    StepChange, StepWrites, Then, Transition, Uncommitted, Which,
 };
 
 use sqlx::Connection;

@@ -44,8 +44,11 @@ pub const DECIDED_TWICE: &str = "decided-twice";
 /// That a call did not happen is believed while it may still be on its way.
 pub const DECIDED_TOO_EARLY: &str = "decided-too-early";
 
+/// A slot stays taken when the worker is dead that held it.
+pub const SLOT_KEPT_BY_THE_DEAD: &str = "slot-kept-by-the-dead";
+
 /// All that are planted in this crate.
-pub const FAULTS: [&str; 14] = [
+pub const FAULTS: [&str; 15] = [
     UNFENCED_RECORD,
     INTENT_AFTER_CANCEL,
     ANSWER_BEFORE_COMMIT,
@@ -60,6 +63,7 @@ pub const FAULTS: [&str; 14] = [
     START_ANSWERED_EARLY,
     DECIDED_TWICE,
     DECIDED_TOO_EARLY,
+    SLOT_KEPT_BY_THE_DEAD,
 ];
 
 static CHOSEN: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("LONGHAUL_BREAK").ok());

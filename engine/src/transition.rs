@@ -3,6 +3,7 @@
 //! Every write for a run names its fence in the `where`. Zero rows is an answer, never an error. Client verbs call the
 //! SQL functions of `migrations/`, which applications call too.
 
+mod admit_calls;
 mod agent;
 mod announce_events;
 mod claim_runs;
@@ -22,6 +23,7 @@ mod sweep_children;
 mod transact;
 mod wake_runs;
 
+pub use admit_calls::{Admission, AdmitCall, CallReport, OpenBreaker, Pass};
 pub use agent::{Applied, ApplyAgent};
 pub use claim_runs::{ClaimRuns, Claimed, Which};
 pub use decide_approval::{Decide, LateResult};

@@ -19,6 +19,8 @@ pub struct Config {
     pub poll: Duration,
     /// Runs driven at once.
     pub runs_max: usize,
+    /// Tool calls out at once, over all runs.
+    pub calls_max: usize,
     /// How long calls in flight may go on after a shutdown was asked for. Calls that may not be repeated are waited for
     /// to their own time limits.
     pub drain_grace: Duration,
@@ -36,7 +38,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A lease of 15 s, a poll every 5 s, 64 runs at once, 20 s of grace.
+    /// A lease of 15 s, a poll every 5 s, 64 runs and 128 tool calls at once, 20 s of grace.
     pub fn new(name: impl Into<String>, endpoint: ModelEndpoint, environment: Environment) -> Self {
         Self {
             name: name.into(),
@@ -44,6 +46,7 @@ impl Config {
             lease: Duration::from_secs(15),
             poll: Duration::from_secs(5),
             runs_max: 64,
+            calls_max: 128,
             drain_grace: Duration::from_secs(20),
             notifications: true,
             endpoint,

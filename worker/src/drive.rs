@@ -4,6 +4,7 @@ pub mod agent;
 pub(crate) mod workflow;
 
 use crate::announcer::Announcer;
+use crate::gates::Gates;
 use crate::lease::{DatabaseClock, Lease};
 use crate::model::ModelClient;
 use crate::session::give_back_broken;
@@ -62,6 +63,7 @@ pub struct Shared {
     pub(crate) drain_grace: Duration,
     pub(crate) announcer: Announcer,
     pub(crate) recorder: Recorder,
+    pub(crate) gates: Gates,
     /// As many transactions of workflows and tools may be open at once.
     pub(crate) transactions: Arc<Semaphore>,
     /// As whom tools write.

@@ -7,6 +7,7 @@ mod announcer;
 pub mod config;
 mod crash_point;
 pub mod drive;
+mod gates;
 mod hold;
 mod lease;
 pub mod model;

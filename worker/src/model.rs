@@ -135,6 +135,14 @@ pub struct ModelAttempt {
 }
 
 impl ModelClient {
+    /// Host and, where one is named, port: what models share a breaker by.
+    pub(crate) fn authority(&self) -> String {
+        match self.url.port() {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
     /// A client for that endpoint.
     pub fn new(endpoint: &ModelEndpoint) -> Result<Self, ModelClientError> {
         let (url, host) = messages_url(&endpoint.base_url).ok_or(ModelClientError::BaseUrl)?;

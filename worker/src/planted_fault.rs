@@ -40,7 +40,10 @@ const SIGNAL_TAKEN_TWICE: &str = "signal-taken-twice";
 /// A probe's no is believed while the call may still be on its way.
 const PROBE_BELIEVED_EARLY: &str = "probe-believed-early";
 
-const FAULTS: [&str; 12] = [
+/// Calls go out beside the trial call of a breaker.
+pub(crate) const TWO_TRIAL_CALLS: &str = "two-trial-calls";
+
+const FAULTS: [&str; 13] = [
     SEND_BEFORE_INTENT,
     KEY_BY_ATTEMPT,
     BODY_REBUILT,
@@ -53,6 +56,7 @@ const FAULTS: [&str; 12] = [
     LOST_COMMIT_REDONE,
     SIGNAL_TAKEN_TWICE,
     PROBE_BELIEVED_EARLY,
+    TWO_TRIAL_CALLS,
 ];
 
 /// How long a run lingers before it is parked, so that something can come meanwhile.

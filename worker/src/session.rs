@@ -291,6 +291,9 @@ impl Session {
             }
             self.shared.announcer.tell(reclaimed.runs);
         }
+        if poll.tendable {
+            self.shared.engine.tend_gates().await?;
+        }
         if poll.sweepable {
             // What is left behind now is somebody else's just now, and is tried again before long.
             next = match engine.sweep_children().await? {

@@ -5,6 +5,7 @@
 use crate::announcer::Announcer;
 use crate::config::Config;
 use crate::drive::Shared;
+use crate::gates::Gates;
 use crate::model::ModelClient;
 use crate::session::{Ended, Session};
 use crate::tool::{Databases, Functions, ToolBox};
@@ -158,6 +159,7 @@ impl Worker {
             drain_grace: self.config.drain_grace,
             announcer,
             recorder,
+            gates: Gates::new(self.config.calls_max),
             transactions: Arc::new(Semaphore::new(TRANSACTIONS_MAX as usize)),
             tool_settings: self.config.tool_settings.clone(),
             versions: Mutex::default(),

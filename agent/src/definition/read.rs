@@ -6,6 +6,7 @@
 
 mod action;
 mod form;
+mod gate;
 mod lint;
 mod probe;
 mod report;

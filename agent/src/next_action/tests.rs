@@ -6,6 +6,7 @@ use crate::journal::{Journal, Step};
 mod calls;
 mod deadline;
 mod doubt;
+mod gates;
 mod model;
 mod turn_limit;
 mod whole_runs;

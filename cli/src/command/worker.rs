@@ -60,6 +60,7 @@ fn config(global: &Global, args: &Args) -> Config {
         lease: args.lease,
         poll: args.poll,
         runs_max: args.runs_max,
+        calls_max: args.calls_max,
         drain_grace: args.drain,
         notifications: !args.no_notifications,
         databases: global.settings.database_urls(),

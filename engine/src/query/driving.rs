@@ -31,6 +31,8 @@ pub struct Poll {
     pub reclaimable: bool,
     /// Below a run that is over, or is to be, something is left to be cancelled.
     pub sweepable: bool,
+    /// Calls wait at gates that want a look.
+    pub tendable: bool,
     /// A run that this worker can drive is due.
     pub claimable: bool,
     /// Suspects are due; the crashes that the one that waits longest has behind it.
@@ -146,6 +148,7 @@ impl Engine {
             wakeable: row.wakeable,
             reclaimable: row.reclaimable,
             sweepable: row.sweepable,
+            tendable: row.tendable,
             claimable: row.claimable,
             suspect_crashes: row.suspect_crashes,
             neglected: row.neglected,

@@ -1,6 +1,6 @@
 //! Takes back what dead workers held.
 //!
-//! Three statements in two transactions: a worker's row is closed first, so that it cannot extend; then its runs are
+//! Three statements in two transactions, and what wakes those who waited for a slot of theirs in a third: a worker's row is closed first, so that it cannot extend; then its runs are
 //! locked; then, in a snapshot taken under the locks, their events are counted on. One statement would read a snapshot
 //! older than a record that is just committing.
 
@@ -40,7 +40,16 @@ impl Engine {
         sqlx::query_file!("src/transition/ask_about_quarantined.sql", &ids)
             .fetch_all(&mut *transaction)
             .await?;
+        let called = match super::admit_calls::dead_hold() {
+            true => Vec::new(),
+            false => {
+                sqlx::query_file_scalar!("src/transition/free_slots.sql", &ids)
+                    .fetch_one(&mut *transaction)
+                    .await?
+            }
+        };
         transaction.commit().await?;
+        self.wake_called(&called).await?;
         Ok(Reclaimed {
             workers: closed.into_iter().map(|row| (row.id, row.name)).collect(),
             runs,

@@ -3,6 +3,7 @@
 //! Owns one claimed run: its journal in memory, the calls in flight, and the order in which they are recorded. Decides
 //! nothing that [`agent::next_action`] could decide. Start at [`Driver::run`].
 
+mod admission;
 mod attempt;
 mod begin;
 mod doubt;
@@ -14,6 +15,7 @@ mod take_up;
 mod transaction;
 
 use super::{Held, MOMENT, Shared, Version};
+use crate::gates::Admitted;
 use crate::hold::{Flow, Hold, Rest};
 use crate::scribe::{Draft, Scribe, Written};
 use agent::next_action::{Action, WaitFor, next_action};
@@ -50,6 +52,10 @@ struct Driver {
     /// What each step sends: the same bytes in every attempt.
     sent: HashMap<u32, Sent>,
     in_flight: InFlight,
+    /// Calls that were let out, until their results are recorded.
+    admitted: HashMap<u32, Admitted>,
+    /// The count of wake-ups at which gates were last asked.
+    gates_asked_at: i64,
 }
 
 /// What a driver waits for.
@@ -66,13 +72,14 @@ impl Driver {
                 return self.wind_down(stop).await;
             }
             self.take_up_decisions().await?;
+            self.look_at_gates();
             let flow = match self.decide() {
                 Action::Act(moves) => self.act(moves).await?,
                 Action::Await { until } => self.wait(until).await?,
                 Action::Wait { until } if until - self.hold.now() <= MOMENT => self.wait(Some(until)).await?,
                 Action::Wait { until } => self.park("timer", "retry", Some(until)).await?,
                 Action::Park {
-                    waiting_for: WaitFor::Probe,
+                    waiting_for: WaitFor::Probe | WaitFor::Limit,
                     until: Some(until),
                     ..
                 } if until - self.hold.now() <= MOMENT => self.wait(Some(until)).await?,
@@ -110,10 +117,12 @@ impl Driver {
 
     async fn signal(&mut self, until: Option<DateTime<Utc>>) -> Signal {
         let pause = until.map(|until| (until - self.hold.now()).to_std().unwrap_or(Duration::ZERO));
+        let (room, waits_for_room) = (Arc::clone(&self.hold.shared.gates.room), self.waits_for_room());
         tokio::select! {
             biased;
             Some(finished) = self.in_flight.next() => Signal::Finished(Box::new(finished)),
             () = self.hold.word() => Signal::LookAgain,
+            _ = room.acquire(), if waits_for_room => Signal::LookAgain,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => Signal::LookAgain,
         }
     }

@@ -44,6 +44,7 @@ fn model() -> Model {
         timeout_seconds: 600,
         first_byte_timeout_seconds: None,
         idle_timeout_seconds: 120,
+        breaker: agent::gate::Breaker::default(),
         retry: RetryPolicy {
             attempts_max: 3,
             initial_ms: 500,

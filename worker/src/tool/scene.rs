@@ -51,6 +51,8 @@ impl Scene {
             },
             on_error: OnError::TellModel,
             probe: None,
+            breaker: agent::gate::Breaker::default(),
+            limit: None,
             action,
         };
         Self {

@@ -4,6 +4,7 @@ use crate::definition::{
     Tool, ToolAction,
 };
 use crate::effect::Effect;
+use crate::gate::Breaker;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -103,7 +104,7 @@ prop_compose! {
         on_error in prop::sample::select(vec![OnError::TellModel, OnError::FailRun]),
         action in action(),
     ) -> Tool {
-        Tool { name, description, effect, input, strict, timeout_seconds, retry, on_error, probe: None, action }
+        Tool { name, description, effect, input, strict, timeout_seconds, retry, on_error, probe: None, breaker: Breaker::default(), limit: None, action }
     }
 }
 
@@ -115,7 +116,7 @@ prop_compose! {
         stream in any::<bool>(),
         retry in retry(),
     ) -> Model {
-        Model { name, api_version, max_tokens, stream, timeout_seconds, first_byte_timeout_seconds, idle_timeout_seconds, retry }
+        Model { name, api_version, max_tokens, stream, timeout_seconds, first_byte_timeout_seconds, idle_timeout_seconds, retry, breaker: Breaker::default() }
     }
 }
 

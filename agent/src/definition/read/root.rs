@@ -1,6 +1,7 @@
 //! The top of the file: name, model, limits.
 
 use super::form::Form;
+use super::gate::read_breaker;
 use super::report::{Path, Report, quote};
 use super::tool::read_tools;
 use crate::definition::limits::{
@@ -88,6 +89,7 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
         "first_byte_timeout_seconds",
         "idle_timeout_seconds",
         "retry",
+        "breaker",
     ];
     form.only(report, &known);
     let name = form.required(report, "name", "the provider's model id").filter(|name| {
@@ -113,6 +115,7 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
         .small_number(report, "idle_timeout_seconds", TIMEOUT_SECONDS)
         .unwrap_or(120);
     let retry = read_retry(report, &form, &MODEL_RETRY);
+    let breaker = read_breaker(report, &form);
     Some(Model {
         name: name?,
         api_version: api_version.to_owned(),
@@ -122,6 +125,7 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
         first_byte_timeout_seconds,
         idle_timeout_seconds,
         retry,
+        breaker,
     })
 }
 

@@ -4,14 +4,14 @@ use super::action::{Kind, read_action};
 use super::form::{Form, closest};
 use super::report::{Report, quote, shown};
 use super::root::{is_short, read_retry};
-use super::{lint, probe, schema, sql, strict};
+use super::{gate, lint, probe, schema, sql, strict};
 use crate::definition::limits::{TIMEOUT_SECONDS, TOOL_NAME_CHARS_MAX, TOOLS_MAX};
 use crate::definition::{OnError, RetryPolicy, Tool, ToolAction};
 use crate::effect::Effect;
 use toml::de::DeValue;
 
 /// Keys that every kind of tool has.
-const COMMON: [&str; 10] = [
+const COMMON: [&str; 12] = [
     "name",
     "description",
     "kind",
@@ -22,6 +22,8 @@ const COMMON: [&str; 10] = [
     "retry",
     "on_error",
     "probe",
+    "breaker",
+    "limit",
 ];
 
 const KINDS: [(&str, Kind); 4] = [
@@ -121,6 +123,8 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
     let retry = read_retry(report, form, &TOOL_RETRY);
     let on_error = form.choice(report, "on_error", &ON_ERROR).unwrap_or(OnError::TellModel);
     let probe = probe::read_probe(report, form);
+    let breaker = gate::read_breaker(report, form);
+    let limit = gate::read_limit(report, form, input.as_ref());
     let action = read_action(report, form, kind?, (&name, input.as_ref()))?;
     check_effect(report, form, (effect, &action));
     lint::effect(report, form, effect, &action);
@@ -136,6 +140,8 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
         retry,
         on_error,
         probe,
+        breaker,
+        limit,
         action,
     })
 }

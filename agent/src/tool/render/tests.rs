@@ -26,6 +26,8 @@ fn tool(action: ToolAction) -> Tool {
         },
         on_error: OnError::TellModel,
         probe: None,
+        breaker: crate::gate::Breaker::default(),
+        limit: None,
         action,
     }
 }

@@ -31,6 +31,7 @@ pub(super) enum Going {
 }
 
 impl Going {
+    /// Whose.
     pub(super) const fn seq(&self) -> u32 {
         match self {
             Self::Model { seq, .. } | Self::Tool { seq, .. } => *seq,
@@ -233,7 +234,9 @@ impl Driver {
             .map_or(Duration::ZERO, agent::definition::Tool::timeout);
         let turn = turn_deadline(&version.agent, step);
         let (limit, now) = (self.limit(own, turn), self.hold.now());
+        let permit = self.admitted.get_mut(&seq).and_then(|admitted| admitted.permit.take());
         self.in_flight.spawn(seq, repeat, async move {
+            let _until_it_is_over = permit;
             let not_sent = |error| {
                 Report::Tool(Attempt {
                     outcome: AttemptOutcome::NotSent(error),

@@ -12,7 +12,7 @@ use agent::next_action::{Again, Move, REQUEST_CHANGED};
 use agent::tool::{ToolCall, ToolRequest, render};
 use agent::transcript::{error_outcome, transcript};
 use agent::wire::messages::{RequestParts, ToolChoice, request_body};
-use agent::{Asked, Effect, ErrorClass, Step, StepBody, StepError, StepState};
+use agent::{Asked, Effect, ErrorClass, HeldBack, Step, StepBody, StepError, StepState};
 use engine::{EngineError, Place, StepBegin, StepChange, payload};
 use serde_json::json;
 use std::sync::Arc;
@@ -33,8 +33,10 @@ pub(super) struct Moves {
     pub(super) draft: Draft,
     pub(super) steps: Vec<Step>,
     pub(super) asked: Vec<Asked>,
+    /// Steps that may not go out until they are called.
+    pub(super) held: Vec<HeldBack>,
+    pub(super) going: Vec<Going>,
     sent: Vec<(u32, Sent)>,
-    going: Vec<Going>,
 }
 
 /// A new step, before it has a number of attempts.
@@ -61,13 +63,22 @@ impl Driver {
                 return self.finish(engine::Ending::Failed(json!(error).to_string())).await;
             }
         }
+        if self.admit(&mut making).await? == Flow::Done {
+            return Ok(Flow::Done);
+        }
         let Moves {
             draft,
             steps,
             asked,
+            held,
             sent,
             going,
         } = making;
+        if draft.is_empty() {
+            // All stand where they stood.
+            self.journal.held_back.extend(held);
+            return Ok(Flow::GoOn);
+        }
         let has_settled = steps.iter().any(|step| {
             self.step(step.seq)
                 .is_some_and(|before| before.state == StepState::Unknown)
@@ -78,9 +89,13 @@ impl Driver {
         let going = self.send_before_intent(&steps, &sent, going).await;
         match self.record(draft, steps).await? {
             Written::Now(_) => {}
-            Written::Refused(_) => return Ok(Flow::GoOn),
+            Written::Refused(_) => {
+                self.give_up_places(&begun).await?;
+                return Ok(Flow::GoOn);
+            }
             Written::ClaimLost => return Ok(Flow::Done),
         }
+        self.journal.held_back.extend(held);
         // Its time counts from the commit: it was not sent before.
         let now = self.hold.now();
         for step in self.journal.steps.iter_mut().filter(|step| begun.contains(&step.seq)) {

@@ -42,6 +42,7 @@ impl Driver {
         let Some(step) = self.step(finished.seq).cloned() else {
             return Ok(Flow::GoOn);
         };
+        let (seq, mark) = (finished.seq, finished.report.mark());
         let after = match finished.report {
             Report::Model(attempt) => match answered(attempt.outcome) {
                 Ok(message) => self.model_answered(step, message, attempt.evidence),
@@ -73,6 +74,7 @@ impl Driver {
             }
         };
         crash_point!("result.recorded");
+        self.report(seq, mark).await?;
         Ok(flow)
     }
 
@@ -245,7 +247,7 @@ impl Driver {
         }
     }
 
-    fn horizon_passed(&self, step: &Step, due_at: chrono::DateTime<chrono::Utc>) -> bool {
+    pub(super) fn horizon_passed(&self, step: &Step, due_at: chrono::DateTime<chrono::Utc>) -> bool {
         let turn = turn_deadline(&self.version.agent, step);
         let turn_is_over = turn.is_some_and(|deadline| deadline <= due_at);
         turn_is_over

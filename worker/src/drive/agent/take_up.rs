@@ -4,6 +4,7 @@ use super::attempt::InFlight;
 use super::begin::Sent;
 use super::{Driver, Held, Shared};
 use crate::hold::Hold;
+use agent::gate::BREAKER_OPEN;
 use agent::wire::messages::parse_reply;
 use agent::{
     Asked, Bound, Decision, Effect, ErrorClass, Journal, Standing, Step, StepBody, StepError, StepState, Verb,
@@ -67,6 +68,8 @@ impl Driver {
             asked_at: claimed.wakes,
             sent,
             in_flight: InFlight::default(),
+            admitted: HashMap::new(),
+            gates_asked_at: 0,
         }))
     }
 }
@@ -82,6 +85,7 @@ fn journal(claimed: &Claimed, rows: &[StepRow]) -> Result<Journal, EngineError> 
         deadline: claimed.deadline_at,
         steps: steps(rows, claimed.resumed_fence)?,
         asked: Vec::new(),
+        held_back: Vec::new(),
     })
 }
 
@@ -199,6 +203,9 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
         }
         other => return Err(unreadable(&what("kind"), &other)),
     };
+    let error: Option<StepError> = parsed(row.error.as_deref(), &what("error"))?;
+    // Whether its breaker is still open is asked anew.
+    let is_held = error.as_ref().is_some_and(|error| error.code == BREAKER_OPEN);
     Ok(Step {
         seq: number(row.seq)?,
         turn: number(row.turn)?,
@@ -208,8 +215,8 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
         maybe_applied: row.maybe_applied,
         attempt_started_at: row.attempt_started_at.unwrap_or(row.budget_from),
         budget_from: row.budget_from,
-        due_at: row.due_at,
-        error: parsed(row.error.as_deref(), &what("error"))?,
+        due_at: row.due_at.filter(|_| !is_held),
+        error,
         resumed_over: row.fence <= resumed_fence,
         replaces: row.replaces_seq.map(number).transpose()?,
         body,
