@@ -83,7 +83,7 @@ fn late_attempts(history: &History, run: &RunHistory) -> impl Iterator<Item = Fi
     let cancel = run
         .row
         .cancel_requested_at
-        .map(|at| (at + CANCEL_GRACE, "a second after its cancel"));
+        .map(|at| (at + history.slowed(CANCEL_GRACE), "all grace after its cancel"));
     run.attempts.iter().filter_map(move |attempt| {
         // Of an attempt that was recorded when it was over, nobody knows when it was begun.
         let step = run.step(attempt.step_seq);
