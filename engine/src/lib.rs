@@ -30,8 +30,8 @@ pub use sqlx::{Error as DatabaseError, PgConnection};
 pub use transition::{
     Admission, AdmitCall, Applied, ApplyAgent, Attention, BatchRefused, CallReport, Cancelled, ClaimRuns, Claimed,
     Control, Decide, Ending, EventWrite, LateResult, LiveLease, MonthMade, OnParentEnd, OpenBreaker, Park, Pass, Place,
-    Reclaimed, Recorded, Registration, Release, SendSignal, SettingsOfTools, SignalSent, StartChild, StartRun, Started, StepBegin,
-    StepChange, StepWrites, Then, Transition, Uncommitted, Which,
+    Reclaimed, Recorded, Registration, Release, SendSignal, SettingsOfTools, SignalSent, StartChild, StartRun, Started,
+    StepBegin, StepChange, StepWrites, Then, Transition, Uncommitted, Which,
 };
 
 use sqlx::Connection;

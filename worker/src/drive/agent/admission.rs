@@ -408,6 +408,8 @@ impl Report {
         match self {
             Self::Model(attempt) => (Mark::of(&attempt.outcome), code(&attempt.outcome)),
             Self::Tool(attempt) => (Mark::of(&attempt.outcome), code(&attempt.outcome)),
+            // It has answered; whether its write is committed is the engine's own matter.
+            Self::Unrecorded(_) => (Mark::Succeeded, None),
             Self::Cut => (Mark::Neutral, None),
         }
     }

@@ -52,10 +52,16 @@ impl Driver {
                 Ok(outcome) => tool_answered(step, outcome, attempt.evidence),
                 Err(failure) => self.attempt_failed(step, *failure, attempt.evidence),
             },
-            Report::Unrecorded(unrecorded) => return self.commit(step, *unrecorded).await,
+            Report::Unrecorded(unrecorded) => {
+                let flow = self.commit(step, *unrecorded).await?;
+                self.report(seq, mark).await?;
+                return Ok(flow);
+            }
             Report::Cut => self.attempt_cut(step),
         };
-        self.settle(after).await
+        let flow = self.settle(after).await?;
+        self.report(seq, mark).await?;
+        Ok(flow)
     }
 
     /// Records what an attempt made of its step.
@@ -74,7 +80,6 @@ impl Driver {
             }
         };
         crash_point!("result.recorded");
-        self.report(seq, mark).await?;
         Ok(flow)
     }
 

@@ -27,6 +27,8 @@ fn tool(database: Option<&str>) -> Tool {
         },
         on_error: OnError::TellModel,
         probe: None,
+        breaker: agent::gate::Breaker::default(),
+        limit: None,
         action,
     }
 }
