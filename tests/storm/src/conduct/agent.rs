@@ -13,6 +13,15 @@ max_tokens = 1024
 timeout_seconds = 5
 idle_timeout_seconds = 5
 retry = { attempts_max = 50, initial_ms = 50, cap_ms = 1000 }
+
+[model.breaker]
+enabled = false
+"#;
+
+/// Who fails does so on purpose: kept from it, a run would not come to what is planned for it.
+const NO_BREAKER: &str = r#"
+[tool.breaker]
+enabled = false
 "#;
 
 /// Who is asked what became of calls over HTTP that may not be repeated; of the others people are.
@@ -68,9 +77,11 @@ pub(super) fn toml(note: &Path) -> String {
             if (front, declared) == (Front::Http, Declared::AtMostOnce) {
                 text.push_str(PROBE);
             }
+            text.push_str(NO_BREAKER);
         }
     }
     text.push_str(LOOK_UP);
+    text.push_str(NO_BREAKER);
     text
 }
 

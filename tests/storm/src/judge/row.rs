@@ -243,6 +243,8 @@ pub(super) enum EventKind {
     StepRetryScheduled,
     #[serde(rename = "step.given_back")]
     StepGivenBack,
+    #[serde(rename = "step.held_back")]
+    StepHeldBack,
     #[serde(rename = "step.unknown")]
     StepUnknown,
     #[serde(rename = "step.cancelled")]
@@ -296,6 +298,7 @@ impl Event {
             | EventKind::StepFailed
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::StepCancelled
             | EventKind::ApprovalOpened => false,
@@ -322,6 +325,7 @@ impl Event {
             | EventKind::StepStarted
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::ApprovalOpened => None,
         }

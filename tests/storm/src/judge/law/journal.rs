@@ -59,6 +59,7 @@ fn followers(run: &RunHistory) -> impl Iterator<Item = Finding> {
             | EventKind::StepFailed
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::StepCancelled
             | EventKind::ApprovalOpened => {}

@@ -64,6 +64,7 @@ impl Place {
             | EventKind::StepFailed
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::StepCancelled
             | EventKind::ApprovalOpened => Self::Driven,
@@ -210,6 +211,7 @@ fn waits(run: &RunHistory, end: Micros) -> Vec<Span> {
             | EventKind::StepFailed
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::StepCancelled => {}
         }

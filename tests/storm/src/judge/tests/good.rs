@@ -383,6 +383,7 @@ impl Good {
             EventKind::StepStarted
             | EventKind::ApprovalOpened
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::Started
             | EventKind::Claimed
             | EventKind::Parked
