@@ -318,6 +318,8 @@ fn begun_in_doubt(history: &History, effect: &Effect) -> Vec<String> {
             .get(run)
             .into_iter()
             .flat_map(|run| run.events_of(*seq))
+            // Nothing of it went out.
+            .filter(|event| event.kind != EventKind::StepHeldBack)
             .collect();
         for pair in events.windows(2) {
             if let [before, event] = pair

@@ -279,6 +279,7 @@ fn a_call_that_may_not_be_repeated_may_come_again_once_it_was_refused() {
     let refused = refusal(&good.step(number, seq).name);
     good.reply(first, refused, false);
     good.step_event(number, EventKind::StepRetryScheduled, seq);
+    good.step_event(number, EventKind::StepHeldBack, seq);
     let second = calls_again(&mut good, (number, seq));
     good.applied(second);
     park(&mut good, (number, seq));
@@ -289,6 +290,7 @@ fn a_call_that_may_not_be_repeated_may_come_again_once_it_was_refused() {
 fn a_call_that_may_not_be_repeated_and_was_begun_again_in_doubt_is_found() {
     let mut good = Good::new();
     let (number, seq) = under_way(&mut good, Declared::AtMostOnce);
+    good.step_event(number, EventKind::StepHeldBack, seq);
     calls_again(&mut good, (number, seq));
     park(&mut good, (number, seq));
     assert_eq!(broken(good), ["at_most_once"]);
