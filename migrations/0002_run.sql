@@ -75,6 +75,8 @@ create table longhaul.run (
     wait_reason         text,
     due_at              timestamptz,
     deadline_at         timestamptz,
+    -- Whoever started the run set it; otherwise its agent's limits did.
+    deadline_is_callers boolean     not null default false,
     worker_id           uuid,
     fence               bigint      not null default 0,
     wakes               bigint      not null default 0,

@@ -117,7 +117,8 @@ begin
         select
             new.*, coalesce(new.requester, session_user) as asker, coalesce(new.due_at, now()) as due,
             version.id as version_id, version.version, version.functions,
-            version.definition -> 'limits' ->> 'wall_clock_seconds' as seconds
+            coalesce(new.due_at, now()) + make_interval(
+                secs => (version.definition -> 'limits' ->> 'wall_clock_seconds')::double precision) as allowed
         from unnest(
             insert_runs.ids, insert_runs.kinds, insert_runs.agents, insert_runs.queues, insert_runs.priorities,
             insert_runs.dues, insert_runs.deadlines, insert_runs.requesters, insert_runs.labels, insert_runs.inputs,
@@ -137,12 +138,12 @@ begin
     ), started as (
         insert into longhaul.run (
             id, tenant, requester, labels, kind, agent, agent_version_id, functions, queue, priority, state, due_at,
-            deadline_at, event_seq, input, history)
+            deadline_at, deadline_is_callers, event_seq, input, history)
         select
             fresh.id, insert_runs.tenant, fresh.asker, fresh.labels, fresh.kind, fresh.agent, fresh.version_id,
             coalesce(fresh.functions, '{}'), fresh.queue, fresh.priority::smallint, 'queued', fresh.due,
-            least(fresh.deadline_at, fresh.due + make_interval(secs => fresh.seconds::double precision)),
-            1, fresh.admitted, fresh.history
+            least(fresh.deadline_at, fresh.allowed),
+            coalesce(fresh.deadline_at <= fresh.allowed, fresh.deadline_at is not null), 1, fresh.admitted, fresh.history
         from fresh
     ), logged as (
         insert into longhaul.event (run_id, seq, kind, fence, data)

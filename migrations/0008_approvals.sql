@@ -14,6 +14,9 @@ declare
     asked_run  longhaul.run;
     asked_step longhaul.step;
     tool       json;
+    -- It was carried out, and only its result cannot be kept.
+    is_done    boolean;
+    verbs      text[];
 begin
     select run.* into asked_run from longhaul.run where run.id = open_approval.run_id;
     if step_seq is null then
@@ -42,19 +45,28 @@ begin
       and approval.step_seq = open_approval.step_seq
       and approval.attempt <> asked_step.attempt
       and approval.state = 'open';
+    is_done := coalesce(
+        asked_step.error ->> 'code' in ('result_too_large', 'result_too_deep', 'output_unreadable'), false);
+    verbs := case when is_done then '{happened}'::text[]
+        else array['happened', 'did_not_happen']
+            || case when asked_run.ended_at is null and tool -> 'probe' is not null then '{probe_again}'::text[] end
+            || case when asked_run.state <> 'cancelled' and asked_step.effect in ('read_only', 'idempotent')
+                    then '{approve,reject}'::text[] end
+        end || '{give_up}'::text[];
     insert into longhaul.approval (run_id, step_seq, attempt, fence, reason, verbs, summary, settles_at)
     values (
         run_id, step_seq, asked_step.attempt, asked_run.fence,
         case when asked_step.effect in ('at_most_once', 'transactional') then 'unknown_outcome' else 'retries_exhausted' end,
-        array['happened', 'did_not_happen']
-            || case when asked_run.ended_at is null and tool -> 'probe' is not null then '{probe_again}'::text[] end
-            || case when asked_run.state <> 'cancelled' and asked_step.effect in ('read_only', 'idempotent') then '{approve,reject}'::text[] end
-            || '{give_up}'::text[],
-        format('Step %s, %s of %s, may have happened: %s. Did it?', step_seq, asked_step.effect, asked_step.name,
+        verbs,
+        format(
+            case when is_done then 'Step %s, %s of %s, was carried out, but %s. What is its result?'
+                 else 'Step %s, %s of %s, may have happened: %s. Did it?' end,
+            step_seq, asked_step.effect, asked_step.name,
             coalesce(asked_step.error ->> 'message', 'its worker was lost while it was out')),
-        coalesce(asked_step.attempt_started_at, asked_step.created_at)
-            -- A workflow's limits stand in its code: the usual one.
-            + make_interval(secs => coalesce((tool ->> 'timeout_seconds')::double precision, 30)))
+        -- Its worker knew best: a workflow's limits stand in its code, and a call whose worker was lost had left at the
+        -- latest when that one's lease was over.
+        coalesce(asked_step.due_at, coalesce(asked_step.attempt_started_at, asked_step.created_at)
+            + make_interval(secs => coalesce((tool ->> 'timeout_seconds')::double precision, 30))))
     on conflict do nothing;
 end
 $$;

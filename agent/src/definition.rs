@@ -12,6 +12,7 @@ pub use read::{Mistake, Readout, read};
 
 use crate::effect::Effect;
 use crate::fallback::{CachePolicy, Fallback};
+use crate::gate::{Breaker, CallLimit};
 use crate::probe::Probe;
 use crate::sanitise::Sanitise;
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,7 @@ impl Agent {
             .iter()
             .filter_map(|tool| match &tool.action {
                 ToolAction::Function(function) => Some(function.function.clone()),
-                ToolAction::Http(_) | ToolAction::Command(_) => None,
+                ToolAction::Http(_) | ToolAction::Command(_) | ToolAction::Sql(_) => None,
             })
             .collect();
         names.sort();
@@ -95,10 +96,16 @@ pub struct Model {
     pub stream: bool,
     /// Longest time one call may take in all.
     pub timeout_seconds: u32,
+    /// Longest time until an answer begins, connecting included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_timeout_seconds: Option<u32>,
     /// Longest silence within a stream; pings count as life.
     pub idle_timeout_seconds: u32,
     /// How often and how long a call is tried.
     pub retry: RetryPolicy,
+    /// When the endpoint is no longer called for a while.
+    #[serde(default, skip_serializing_if = "Breaker::is_usual")]
+    pub breaker: Breaker,
 }
 
 impl Model {
@@ -114,6 +121,9 @@ pub struct Limits {
     pub turns_max: u32,
     /// Tool calls of one turn that are run; those beyond get an error result.
     pub tool_calls_per_turn_max: u32,
+    /// Longest time from the intents of a turn's calls to the last of their ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn_seconds: Option<u64>,
     /// From the run's start to its end, waiting included.
     pub wall_clock_seconds: u64,
     /// Whether calls of one turn may be out at the same time. The provider is asked for one at most where they may not,
@@ -185,6 +195,12 @@ pub struct Tool {
     /// What is changed in what it is asked, and in what it answers.
     #[serde(default, skip_serializing_if = "Sanitise::is_empty")]
     pub sanitise: Sanitise,
+    /// When it is no longer called for a while.
+    #[serde(default, skip_serializing_if = "Breaker::is_usual")]
+    pub breaker: Breaker,
+    /// How many calls may be out at once, and go out in a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<CallLimit>,
     /// What is done when the model calls it.
     #[serde(flatten)]
     pub action: ToolAction,
@@ -217,6 +233,8 @@ pub enum ToolAction {
     Command(CommandTool),
     /// A function registered in the worker's Rust program.
     Function(FunctionTool),
+    /// One SQL statement.
+    Sql(SqlTool),
 }
 
 /// An HTTP request made from a template.
@@ -235,6 +253,15 @@ pub struct HttpTool {
     /// see [`AllowedHost`](crate::tool::address::AllowedHost).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_hosts: Vec<String>,
+    /// Longest time until a connection stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_timeout_seconds: Option<u32>,
+    /// Longest time until a reply's head is there, connecting included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_timeout_seconds: Option<u32>,
+    /// Longest silence within a reply's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_seconds: Option<u32>,
 }
 
 /// A local program.
@@ -291,4 +318,16 @@ impl Default for CommandLimits {
 pub struct FunctionTool {
     /// The name under which it is registered.
     pub function: String,
+}
+
+/// One statement, on a database that the worker's configuration names or on the engine's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SqlTool {
+    /// `{field}` takes an input field, as a parameter: see [`tool::sql`](crate::tool::sql).
+    pub statement: String,
+    /// As the worker's configuration names it. Absent: the engine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Rows shown; more are cut with a note.
+    pub row_limit: u32,
 }

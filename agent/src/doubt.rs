@@ -139,7 +139,10 @@ impl<'a> Doubts<'a> {
     fn settles_at(&self, step: &Step) -> DateTime<Utc> {
         let limit = self.tool(step).map_or(0, |tool| i64::from(tool.timeout_seconds));
         let after = self.probe(step).map_or(0, |probe| i64::from(probe.after_seconds));
-        step.attempt_started_at + TimeDelta::seconds(limit) + TimeDelta::seconds(after)
+        let over = step
+            .due_at
+            .unwrap_or(step.attempt_started_at + TimeDelta::seconds(limit));
+        over + TimeDelta::seconds(after)
     }
 
     fn unknown(&self) -> impl Iterator<Item = &'a Step> {
@@ -158,7 +161,8 @@ impl<'a> Doubts<'a> {
             .journal
             .steps
             .iter()
-            .filter(|step| matches!(step.body, StepBody::Probe { .. }) && step.state == StepState::Waiting);
+            .filter(|step| matches!(step.body, StepBody::Probe { .. }) && step.state == StepState::Waiting)
+            .filter(|step| step.due_at.is_some() || self.journal.gate_of(step.seq).is_none());
         let first = first.map(|step| self.settles_at(step));
         first.chain(again.map(|step| step.due_at.unwrap_or(self.now))).min()
     }
@@ -172,6 +176,7 @@ impl<'a> Doubts<'a> {
         };
         let waiting_for = match until {
             Some(_) if !self.unknown().any(is_asked) => WaitFor::Probe,
+            None if !self.journal.held_back.is_empty() && !self.unknown().any(is_asked) => WaitFor::Limit,
             Some(_) | None => WaitFor::Approval,
         };
         // A call that nobody may repeat outweighs one that may go on under its old key.

@@ -1,5 +1,6 @@
 //! What went wrong with a step, as it is recorded.
 
+use crate::time_limit::{CallLimit, TimeLimit};
 use serde::{Deserialize, Serialize};
 
 /// Whether and how an error is retried.
@@ -69,6 +70,9 @@ pub struct StepError {
     /// On a run, the step of a workflow that failed it: its identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<Box<str>>,
+    /// Of a timeout, the limit that was the smallest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Box<TimeLimit>>,
     /// Not for the model to handle: the run fails with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fatal: bool,
@@ -83,6 +87,7 @@ impl StepError {
             message: message.into(),
             suggestion: None,
             step: None,
+            limit: None,
             fatal: false,
         }
     }
@@ -119,6 +124,13 @@ impl StepError {
     #[must_use]
     pub fn suggest(mut self, suggestion: impl Into<String>) -> Self {
         self.suggestion = Some(suggestion.into());
+        self
+    }
+
+    /// The same, naming the limit that ran out.
+    #[must_use]
+    pub fn limited(mut self, limit: CallLimit) -> Self {
+        self.limit = Some(Box::new(limit.told()));
         self
     }
 

@@ -8,6 +8,7 @@ use crate::error::{ErrorClass, GIVEN_UP, REJECTED, StepError};
 use crate::journal::{Asked, Decision, Journal, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
 use crate::next_action::{Again, Move, RESULT_LOST, effect};
 use crate::order::{self, HELD_BACK};
+use crate::time_limit::TURN_TIMEOUT;
 use crate::tool::{ToolCall, template};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -194,7 +195,7 @@ pub fn next(agent: &Agent, journal: &Journal, step: &Step) -> Option<Way> {
     let error = step.error.as_ref().filter(|_| step.state == StepState::Failed)?;
     // What may have happened is for its probe and for people, whoever has given it up since.
     let is_certain = !(step.maybe_applied && effect(step).leaves_doubt());
-    let is_last_word = [GIVEN_UP, REJECTED, RESULT_LOST, HELD_BACK].contains(&error.code.as_str());
+    let is_last_word = [GIVEN_UP, REJECTED, RESULT_LOST, HELD_BACK, TURN_TIMEOUT].contains(&error.code.as_str());
     // What the model can ask better, it is told. A fallback was not worded by the model.
     let is_the_models = chain.len() == 1 && matches!(error.class, ErrorClass::UserError | ErrorClass::InvalidInput);
     if error.fatal || is_last_word || is_the_models || !is_certain {
@@ -221,6 +222,10 @@ pub(crate) fn go_on(agent: &Agent, journal: &Journal, (step, call, fails): (&Ste
     }
     if order::is_held(step) {
         let seq = step.seq;
+        // It has been asked for, and is called when there is room.
+        if !fails && journal.gate_of(seq).is_some() {
+            return None;
+        }
         return Some(match fails {
             true => Move::GiveUp {
                 seq,

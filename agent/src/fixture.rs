@@ -6,6 +6,7 @@ use crate::definition::{Agent, FunctionTool, Limits, Model, OnError, OnRefusal, 
 use crate::effect::Effect;
 use crate::error::{ErrorClass, StepError};
 use crate::fallback::Way;
+use crate::gate::Breaker;
 use crate::journal::{Asked, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome};
 use crate::next_action::{Action, Again, Move, Resolution, effect};
 use crate::probe::{Probe, Rule};
@@ -26,12 +27,15 @@ pub(crate) fn agent() -> Agent {
             max_tokens: 1_024,
             stream: true,
             timeout_seconds: 600,
+            first_byte_timeout_seconds: None,
             idle_timeout_seconds: 60,
             retry: retry(),
+            breaker: Breaker::default(),
         },
         limits: Limits {
             turns_max: 5,
             tool_calls_per_turn_max: 4,
+            turn_seconds: None,
             wall_clock_seconds: 3_600,
             parallel_tool_calls: true,
         },
@@ -62,6 +66,8 @@ fn tool(name: &str, effect: Effect, on_error: OnError) -> Tool {
         after: Vec::new(),
         parallel: true,
         sanitise: Sanitise::default(),
+        breaker: Breaker::default(),
+        limit: None,
         action: ToolAction::Function(FunctionTool {
             function: name.to_owned(),
         }),
@@ -98,6 +104,7 @@ pub(crate) fn journal(steps: Vec<Step>) -> Journal {
             .filter(|step| !step.resumed_over || effect(step) == Effect::AtMostOnce)
             .map(asked)
             .collect(),
+        held_back: Vec::new(),
         steps,
     }
 }

@@ -20,6 +20,39 @@ pub struct Journal {
     pub steps: Vec<Step>,
     /// What people were asked, in the order asked.
     pub asked: Vec<Asked>,
+    /// Waiting steps that may not go out until they are called. Not recorded: whoever takes the run up asks anew.
+    pub held_back: Vec<HeldBack>,
+}
+
+/// A step that may not go out until it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Which one.
+    pub seq: u32,
+    /// What keeps it.
+    pub by: Gate,
+}
+
+/// What keeps a step from going out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// All slots of its tool are taken.
+    Slot,
+    /// A trial call to its target is out.
+    Trial,
+    /// This worker has as many calls out as it may. No other one can call it.
+    Worker,
+}
+
+impl Gate {
+    /// As shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slot => "slot",
+            Self::Trial => "breaker",
+            Self::Worker => "worker",
+        }
+    }
 }
 
 /// What people were asked about a step, or about the run as a whole.
@@ -156,6 +189,12 @@ impl Journal {
             .iter()
             .rev()
             .find(|step| step.turn == turn && matches!(step.body, StepBody::Tool { index, .. } if index == call_index))
+    }
+
+    /// What keeps a step from going out, where something does.
+    pub fn gate_of(&self, seq: u32) -> Option<Gate> {
+        let held = self.held_back.iter().find(|held| held.seq == seq);
+        held.map(|held| held.by)
     }
 
     /// What people were last asked about a step as it stands.

@@ -10,11 +10,14 @@ pub mod error;
 pub mod fallback;
 #[cfg(test)]
 mod fixture;
+pub mod gate;
+mod given_up;
 pub mod journal;
 pub mod next_action;
 mod order;
 pub mod probe;
 pub mod sanitise;
+pub mod time_limit;
 pub mod tool;
 pub mod transcript;
 pub mod turn;
@@ -23,5 +26,8 @@ pub mod wire;
 pub use definition::Agent;
 pub use effect::{AttemptOutcome, Effect, Verdict};
 pub use error::{ErrorClass, StepError};
-pub use journal::{Asked, Decision, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
+pub use journal::{
+    Asked, Decision, Gate, HeldBack, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb,
+};
 pub use next_action::{Action, Move, WaitFor, next_action};
+pub use time_limit::{Bound, CallLimit, TimeLimit};

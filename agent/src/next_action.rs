@@ -8,7 +8,9 @@ use crate::doubt::{self, Doubts, Probing};
 use crate::effect::{Effect, UnknownReason};
 use crate::error::{ErrorClass, StepError};
 use crate::fallback::{self, Way};
-use crate::journal::{Journal, ModelReply, Step, StepBody, StepState, ToolOutcome};
+use crate::gate;
+use crate::given_up::give_up_overdue;
+use crate::journal::{Gate, Journal, ModelReply, Step, StepBody, StepState, ToolOutcome};
 use crate::order;
 use crate::tool::ToolCall;
 use crate::turn::{self, Turn};
@@ -175,6 +177,8 @@ pub enum WaitFor {
     Approval,
     /// The time at which a probe can tell.
     Probe,
+    /// A slot, or what becomes of a trial call.
+    Limit,
 }
 
 impl WaitFor {
@@ -183,6 +187,7 @@ impl WaitFor {
         match self {
             Self::Approval => "approval",
             Self::Probe => "probe",
+            Self::Limit => "limit",
         }
     }
 }
@@ -196,6 +201,10 @@ pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
     if let Some(error) = rejected(journal) {
         return at_a_rejection(journal, error);
     }
+    let overdue = give_up_overdue(agent, journal, now);
+    if !overdue.is_empty() {
+        return Action::Act(overdue);
+    }
     let taken_up = take_up(agent, journal, now);
     if !taken_up.is_empty() {
         return Action::Act(taken_up);
@@ -205,9 +214,9 @@ pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
     };
     match model.state {
         StepState::Running | StepState::Interrupted => Action::Await { until: None },
-        StepState::Waiting => Action::Wait {
+        StepState::Waiting => gate::park(journal, model.due_at).unwrap_or_else(|| Action::Wait {
             until: model.due_at.unwrap_or(now),
-        },
+        }),
         // No release makes a model step unknown: its row was written by hand, and so may be mended.
         StepState::Unknown => ask(UnknownReason::RetriesExhausted.as_str()),
         StepState::Failed if !model.resumed_over => after_failed_model(agent, model),
@@ -229,6 +238,7 @@ fn take_up(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Vec<Move> {
         now,
     };
     let next = |step: &Step| match step.state {
+        StepState::Waiting if gate::holds(journal, step, now) => None,
         StepState::Unknown => take_up_step(step, now)
             .filter(|_| journal.asked_about(step).is_none())
             .or_else(|| doubt::settle(doubts, step)),
@@ -267,7 +277,7 @@ fn take_up_step(step: &Step, now: DateTime<Utc>) -> Option<Move> {
 }
 
 /// The end of a call that may have happened and that may not be made twice.
-fn lost_track(step: &Step) -> Move {
+pub(crate) fn lost_track(step: &Step) -> Move {
     Move::GiveUp {
         seq: step.seq,
         unknown: Some(UnknownReason::UnknownOutcome),
@@ -420,12 +430,13 @@ fn after_calls(
     };
     let retries = steps().filter(|step| step.state == StepState::Waiting);
     let due = retries.filter_map(|step| step.due_at).chain(doubts.probe_due()).min();
+    let waits_here = journal.held_back.iter().any(|held| held.by == Gate::Worker);
     let is_probe = |step: &&Step| matches!(step.body, StepBody::Probe { .. });
     let probes = journal.steps.iter().filter(is_probe);
-    if steps().chain(probes).any(|step| step.state == StepState::Running) {
+    if waits_here || steps().chain(probes).any(|step| step.state == StepState::Running) {
         return Action::Await { until: due };
     }
-    if let Some(parked) = doubts.park(due) {
+    if let Some(parked) = doubts.park(due).or_else(|| gate::park(journal, due)) {
         return parked;
     }
     if steps().any(|step| fallback::is_escalated(agent, journal, step)) {

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod check;
 pub mod render;
+pub mod sql;
 pub(crate) mod template;
 pub(crate) mod url;
 
@@ -57,5 +58,15 @@ pub enum ToolRequest {
         function: String,
         /// The input's JSON text.
         input: String,
+    },
+    /// A statement and its parameters.
+    Sql {
+        /// As the worker's configuration names it. Absent: the engine's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        database: Option<String>,
+        /// As the tool has it, fields in braces.
+        statement: String,
+        /// The text of each field that it names; absent and null are null.
+        parameters: BTreeMap<String, Option<String>>,
     },
 }

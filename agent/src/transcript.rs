@@ -71,8 +71,12 @@ pub fn error_outcome(error: &StepError) -> ToolOutcome {
         "code": error.code,
         "message": error.message,
     });
-    if let (Some(suggestion), Some(told)) = (&error.suggestion, told.as_object_mut()) {
-        told.insert("suggestion".to_owned(), json!(suggestion));
+    if let Some(suggestion) = &error.suggestion {
+        told["suggestion"] = json!(suggestion);
+    }
+    if let Some(limit) = &error.limit {
+        told["bound_by"] = json!(limit.bound_by);
+        told["timeout_ms"] = json!(limit.timeout_ms);
     }
     ToolOutcome {
         content: told.to_string(),

@@ -8,6 +8,7 @@ mod agents;
 mod answer;
 mod approvals;
 mod body;
+mod breakers;
 mod connection;
 mod events;
 mod fields;

@@ -40,6 +40,7 @@ pub(crate) fn bare() -> OpenApi {
         .tags(Some([
             tag("runs", "Durable executions of an agent or a workflow"),
             tag("approvals", "What people are asked, and what they decide"),
+            tag("breakers", "What keeps calls from targets that fail"),
             tag("agents", "Definitions of what an agent may do and spend"),
             tag("health", "For whoever watches the process"),
         ]))

@@ -8,7 +8,7 @@ use crate::parameter::Names;
 use crate::problem::{Problem, pages};
 use crate::reference;
 use crate::server::App;
-use crate::{agents, approvals, events, runs};
+use crate::{agents, approvals, breakers, events, runs};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
@@ -39,6 +39,10 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(approvals::list))
         .routes(routes!(approvals::show))
         .routes(routes!(approvals::decide))
+        .routes(routes!(breakers::list))
+        .routes(routes!(breakers::show))
+        .routes(routes!(breakers::reset))
+        .routes(routes!(breakers::open))
         .routes(routes!(agents::list, agents::apply))
         .routes(routes!(agents::show))
         .routes(routes!(agents::versions))

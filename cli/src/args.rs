@@ -5,11 +5,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 mod bench;
+mod breaker;
 mod inbox;
 mod run;
 mod serving;
 
 pub(crate) use bench::{Bench, Workload};
+pub(crate) use breaker::{BreakerCommand, OpenBreaker, ResetBreaker};
 pub(crate) use inbox::{Decision, Happened, InboxCommand, ListApprovals};
 pub(crate) use run::{ListRuns, RunCommand, SignalRun, StartRun, State, Steer};
 pub(crate) use serving::{Api, Demo, Dev, Health, Payments, Rehearse, Worker};
@@ -122,6 +124,9 @@ pub(crate) enum Command {
     /// A call of unknown outcome, or a run that only a person may let go on, is put here. Each decision is taken once.
     #[command(subcommand)]
     Inbox(InboxCommand),
+    /// Show what keeps calls from targets that fail; open and close it by hand
+    #[command(subcommand)]
+    Breaker(BreakerCommand),
     /// Play a script as a model, on the real wire and for free
     Rehearse(Rehearse),
     /// Measure what this machine and its Postgres give

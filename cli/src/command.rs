@@ -3,6 +3,7 @@
 mod agent;
 pub(crate) mod api;
 mod bench;
+mod breaker;
 mod config;
 mod health;
 mod inbox;
@@ -50,6 +51,7 @@ pub(crate) async fn run(cli: Cli, program: Program) -> anyhow::Result<Exit> {
         Command::Run(RunCommand::Cancel { steer, spare_children }) => run::cancel(global, steer, spare_children).await,
         Command::Run(RunCommand::Pause(args)) => run::pause(global, args).await,
         Command::Run(RunCommand::Resume(args)) => run::resume(global, args).await,
+        Command::Breaker(command) => breaker::run(global, command).await,
         Command::Inbox(command) => inbox::run(global, command).await,
         Command::Rehearse(args) => rehearse::run(global, args).await,
         Command::Payments(args) => rehearse::payments(args).await,

@@ -85,6 +85,8 @@ pub(crate) async fn run(global: &Global, args: Args, program: Program) -> anyhow
     let config = Config {
         lease: LEASE,
         drain_grace: DRAIN_GRACE,
+        databases: global.settings.database_urls(),
+        tool_settings: global.settings.of_tools(),
         ..Config::new("dev", world.endpoint(), world.environment())
     };
     let worker = Worker::builder(connect, config).program(program).build();

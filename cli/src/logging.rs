@@ -22,6 +22,7 @@ pub(crate) fn start(cli: &Cli) -> Result<(), Failure> {
         | Command::Agent(_)
         | Command::Run(_)
         | Command::Inbox(_)
+        | Command::Breaker(_)
         | Command::Health(_)
         | Command::Bench(_)
         | Command::Config { .. }

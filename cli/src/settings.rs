@@ -4,9 +4,11 @@
 //! and their defaults are clap's; the file's values become defaults of the options before anything is parsed. What has
 //! no option is asked for here. Start at [`parse`].
 
+mod databases;
 mod file;
 mod table;
 
+pub(crate) use databases::Database;
 pub(crate) use file::{File, judge_variables, masked};
 pub(crate) use table::{ALL, Argument, Setting};
 
@@ -15,8 +17,10 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use worker::SettingsOfTools;
 
 /// What variables and the settings file say.
 #[derive(Debug, Clone, Default)]
@@ -139,6 +143,27 @@ impl Settings {
     /// The value alone.
     pub(crate) fn value(&self, key: &str) -> Option<String> {
         self.find(key).map(|found| found.value)
+    }
+
+    /// Databases that tools may read.
+    pub(crate) fn databases(&self) -> &[Database] {
+        self.file.as_ref().map_or(&[], |file| file.databases.as_slice())
+    }
+
+    /// Their addresses by their names, as a worker takes them.
+    pub(crate) fn database_urls(&self) -> BTreeMap<String, String> {
+        let named = self.databases().iter();
+        named
+            .map(|database| (database.name.clone(), database.url.clone()))
+            .collect()
+    }
+
+    /// As whom, and where, tools write into the engine's own database.
+    pub(crate) fn of_tools(&self) -> SettingsOfTools {
+        SettingsOfTools {
+            role: self.value("sql_role"),
+            search_path: self.value("sql_search_path"),
+        }
     }
 
     /// Whether this setting's option was typed, where every command has it.

@@ -1,5 +1,6 @@
 //! What people are shown: text from rows, without a database and without printing.
 
+pub(crate) mod breaker;
 pub(crate) mod conversation;
 pub(crate) mod events;
 pub(crate) mod inbox;

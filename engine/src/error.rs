@@ -73,6 +73,21 @@ impl EngineError {
         }
     }
 
+    /// The SQLSTATE of what the server said.
+    pub fn sqlstate(&self) -> Option<String> {
+        match self {
+            Self::Unavailable(sqlx::Error::Database(error)) | Self::Database(sqlx::Error::Database(error)) => {
+                error.code().map(std::borrow::Cow::into_owned)
+            }
+            Self::Unavailable(_)
+            | Self::Database(_)
+            | Self::Refused { .. }
+            | Self::Schema(_)
+            | Self::InvalidUrl
+            | Self::Unreadable(_) => None,
+        }
+    }
+
     pub(crate) fn refused(code: &str, message: impl Into<String>) -> Self {
         Self::refused_as(422, code, message)
     }

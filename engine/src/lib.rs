@@ -18,6 +18,7 @@ pub mod recorder;
 pub mod retry;
 pub mod schema;
 mod starts;
+pub mod statement;
 pub mod transition;
 pub mod waker;
 
@@ -27,9 +28,10 @@ pub use id::{AgentVersionId, Claim, Fence, RunId, WorkerId};
 pub use reach::Reach;
 pub use sqlx::{Error as DatabaseError, PgConnection};
 pub use transition::{
-    Applied, ApplyAgent, Attention, BatchRefused, Cancelled, ClaimRuns, Claimed, Control, Decide, Ending, EventWrite,
-    LateResult, LiveLease, MonthMade, OnParentEnd, Park, Place, Reclaimed, Recorded, Registration, Release, SendSignal,
-    SignalSent, StartChild, StartRun, Started, StepBegin, StepChange, StepWrites, Then, Transition, Uncommitted, Which,
+    Admission, AdmitCall, Applied, ApplyAgent, Attention, BatchRefused, CallReport, Cancelled, ClaimRuns, Claimed,
+    Control, Decide, Ending, EventWrite, LateResult, LiveLease, MonthMade, OnParentEnd, OpenBreaker, Park, Pass, Place,
+    Reclaimed, Recorded, Registration, Release, SendSignal, SettingsOfTools, SignalSent, StartChild, StartRun, Started,
+    StepBegin, StepChange, StepWrites, Then, Transition, Uncommitted, Which,
 };
 
 use sqlx::Connection;
@@ -78,7 +80,8 @@ impl Connect {
         }
     }
 
-    pub(crate) fn options(&self) -> Result<PgConnectOptions, EngineError> {
+    /// Where and under which name, without any settings of the engine's.
+    pub(crate) fn plain_options(&self) -> Result<PgConnectOptions, EngineError> {
         // The parser itself takes any scheme.
         if !["postgres://", "postgresql://"]
             .iter()
@@ -87,7 +90,11 @@ impl Connect {
             return Err(EngineError::InvalidUrl);
         }
         let options = PgConnectOptions::from_str(&self.url).map_err(|_| EngineError::InvalidUrl)?;
-        Ok(options.application_name(&self.application_name).options([
+        Ok(options.application_name(&self.application_name))
+    }
+
+    pub(crate) fn options(&self) -> Result<PgConnectOptions, EngineError> {
+        Ok(self.plain_options()?.options([
             ("statement_timeout", limits::STATEMENT_TIMEOUT),
             ("lock_timeout", limits::LOCK_TIMEOUT),
             // Our statements look rows up by keys: one plan does for all values. Left alone, Postgres plans anew at each

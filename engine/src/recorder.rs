@@ -6,6 +6,9 @@
 //! cannot take is found by halving its batch. Numbers no events and retries nothing: that is its callers' part. Start at
 //! [`Recorder::write`].
 
+#[cfg(feature = "planted-faults")]
+mod early;
+
 use crate::{Connect, Engine, EngineError, Recorded, RunId, Transition};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -219,6 +222,8 @@ impl Turns {
 
 impl Desk {
     async fn write(self: Arc<Self>, batch: Vec<Offer>) {
+        #[cfg(feature = "planted-faults")]
+        let batch = early::answered(batch).await;
         let (lone, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|offer| offer.transition.is_lone());
         for offer in lone {
             self.write_alone(offer);

@@ -76,13 +76,18 @@ impl Engine {
                 told = &mut answered => return told.unwrap_or_else(|_| Err(nobody_knows("its statement broke off"))),
                 Ok(writer) = Arc::clone(&starts.writers).acquire_owned() => {
                     let batch = starts.take();
-                    if !batch.is_empty() {
-                        // Of its own: whoever asked may give up, and the others not.
-                        tokio::spawn(self.clone().start_batch(batch, writer));
+                    if batch.is_empty() {
+                        // Somebody has it on its way.
+                        break;
                     }
+                    // Of its own: whoever asked may give up, and the others not.
+                    tokio::spawn(self.clone().start_batch(batch, writer));
                 }
             }
         }
+        answered
+            .await
+            .unwrap_or_else(|_| Err(nobody_knows("its statement broke off")))
     }
 
     async fn start_batch(self, mut batch: Vec<Waiting>, _writer: OwnedSemaphorePermit) {

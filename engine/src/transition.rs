@@ -3,6 +3,7 @@
 //! Every write for a run names its fence in the `where`. Zero rows is an answer, never an error. Client verbs call the
 //! SQL functions of `migrations/`, which applications call too.
 
+mod admit_calls;
 mod agent;
 mod announce_events;
 mod claim_runs;
@@ -23,6 +24,7 @@ mod tool_cache;
 mod transact;
 mod wake_runs;
 
+pub use admit_calls::{Admission, AdmitCall, CallReport, OpenBreaker, Pass};
 pub use agent::{Applied, ApplyAgent};
 pub use claim_runs::{ClaimRuns, Claimed, Which};
 pub use decide_approval::{Decide, LateResult};
@@ -38,7 +40,7 @@ pub use send_signal::{SendSignal, SignalSent};
 pub use start_child::{OnParentEnd, StartChild};
 pub use start_runs::BatchRefused;
 pub use tool_cache::{CacheKey, Kept};
-pub use transact::Uncommitted;
+pub use transact::{SettingsOfTools, Uncommitted};
 
 /// What a holder must know before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -21,7 +21,8 @@ async fn settle_invoices(ctx: Context, invoices: Vec<Invoice>) -> Result<u64, Wo
             Ok::<_, WorkflowError>(invoice.cents)
         })
         .await;
-    let settled: u64 = receipts.into_iter().flatten().sum();
+    // One that failed fails the run. Whoever resumes it has that one done anew, and no other.
+    let settled: u64 = receipts.into_iter().sum::<Result<u64, _>>()?;
     // A week costs one row, and no worker.
     ctx.sleep(std::time::Duration::from_secs(7 * 24 * 3600)).await?;
     Ok(settled)

@@ -17,6 +17,7 @@ mod desk;
 mod doubt;
 mod draining;
 mod function;
+mod gates;
 mod parallel;
 mod parked;
 mod planted_faults;

@@ -8,11 +8,15 @@ mod limits;
 mod mending;
 mod notification;
 mod order;
+mod outage;
 mod outside;
 mod person;
 mod retry;
 mod sanitise;
+mod sql;
+mod time;
 mod tools;
+mod unheard;
 mod worker_life;
 
 use longhaul_tests::world::{PATIENCE, World};
@@ -236,4 +240,16 @@ pub(crate) fn told(result: &(String, bool)) -> String {
 pub(crate) fn failure(run: &engine::query::RunDetail) -> String {
     let error: Value = serde_json::from_str(run.error.as_deref().unwrap_or("null")).expect("an error is JSON");
     error["code"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until it is so.
+pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("what is waited for comes about");
 }

@@ -16,6 +16,7 @@ mod dev;
 mod doors;
 mod driving;
 mod explain;
+mod gates;
 mod inbox;
 mod model;
 mod partitions;

@@ -2,6 +2,8 @@
 
 use crate::model::ModelEndpoint;
 use crate::tool::Environment;
+use engine::SettingsOfTools;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Settings of one worker process.
@@ -17,6 +19,8 @@ pub struct Config {
     pub poll: Duration,
     /// Runs driven at once.
     pub runs_max: usize,
+    /// Tool calls out at once, over all runs.
+    pub calls_max: usize,
     /// How long calls in flight may go on after a shutdown was asked for. Calls that may not be repeated are waited for
     /// to their own time limits.
     pub drain_grace: Duration,
@@ -26,10 +30,15 @@ pub struct Config {
     pub endpoint: ModelEndpoint,
     /// Where secret references are looked up.
     pub environment: Environment,
+    /// Databases that tools of kind `sql` may read, by the names that agents' files have for them: a URL each, or
+    /// `env:NAME` for the variable of the environment that holds it.
+    pub databases: BTreeMap<String, String>,
+    /// As whom, and where, tools of kind `sql` write into the engine's own database.
+    pub tool_settings: SettingsOfTools,
 }
 
 impl Config {
-    /// A lease of 15 s, a poll every 5 s, 64 runs at once, 20 s of grace.
+    /// A lease of 15 s, a poll every 5 s, 64 runs and 128 tool calls at once, 20 s of grace.
     pub fn new(name: impl Into<String>, endpoint: ModelEndpoint, environment: Environment) -> Self {
         Self {
             name: name.into(),
@@ -37,10 +46,13 @@ impl Config {
             lease: Duration::from_secs(15),
             poll: Duration::from_secs(5),
             runs_max: 64,
+            calls_max: 128,
             drain_grace: Duration::from_secs(20),
             notifications: true,
             endpoint,
             environment,
+            databases: BTreeMap::new(),
+            tool_settings: SettingsOfTools::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod agent;
 pub(crate) mod workflow;
 
 use crate::announcer::Announcer;
+use crate::gates::Gates;
 use crate::lease::{DatabaseClock, Lease};
 use crate::model::ModelClient;
 use crate::session::give_back_broken;
@@ -18,7 +19,7 @@ use ::agent::wire::messages::ToolSpec;
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::recorder::Recorder;
 use engine::transition::Control;
-use engine::{AgentVersionId, Claimed, Engine, EngineError, payload};
+use engine::{AgentVersionId, Claimed, Engine, EngineError, SettingsOfTools, payload};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,8 +65,11 @@ pub struct Shared {
     pub(crate) drain_grace: Duration,
     pub(crate) announcer: Announcer,
     pub(crate) recorder: Recorder,
-    /// As many transactions of workflows may be open at once.
+    pub(crate) gates: Gates,
+    /// As many transactions of workflows and tools may be open at once.
     pub(crate) transactions: Arc<Semaphore>,
+    /// As whom tools write.
+    pub(crate) tool_settings: SettingsOfTools,
     /// Those in use.
     pub(crate) versions: Mutex<HashMap<AgentVersionId, Arc<Version>>>,
 }
@@ -147,7 +151,9 @@ impl Shared {
                 ::agent::definition::ToolAction::Function(function) => {
                     self.tools.functions().schema(&function.function)
                 }
-                ::agent::definition::ToolAction::Http(_) | ::agent::definition::ToolAction::Command(_) => None,
+                ::agent::definition::ToolAction::Http(_)
+                | ::agent::definition::ToolAction::Command(_)
+                | ::agent::definition::ToolAction::Sql(_) => None,
             };
             let schema = tool
                 .input

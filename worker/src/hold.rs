@@ -93,6 +93,9 @@ impl Hold {
 
     /// The database's time.
     pub(crate) fn now(&self) -> DateTime<Utc> {
+        #[cfg(feature = "planted-faults")]
+        return self.clock.now() + crate::planted_fault::clock_error();
+        #[cfg(not(feature = "planted-faults"))]
         self.clock.now()
     }
 
@@ -134,6 +137,8 @@ impl Hold {
 
     /// Parks the run.
     pub(crate) async fn park(&mut self, rest: Rest<'_>) -> Result<Flow, EngineError> {
+        #[cfg(feature = "planted-faults")]
+        crate::planted_fault::linger().await;
         let deadline = rest.deadline.filter(|deadline| *deadline > self.now());
         let park = Park {
             event_seq: self.scribe.event_seq,

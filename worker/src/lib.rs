@@ -8,6 +8,7 @@ mod cache;
 pub mod config;
 mod crash_point;
 pub mod drive;
+mod gates;
 mod hold;
 mod lease;
 pub mod model;
@@ -22,7 +23,7 @@ pub mod worker;
 pub mod workflow;
 
 pub use config::Config;
-pub use engine::{OnParentEnd, PgConnection};
+pub use engine::{OnParentEnd, PgConnection, SettingsOfTools};
 pub use model::ModelEndpoint;
 pub use tool::{Environment, FunctionContext, FunctionError, Functions};
 pub use worker::{Builder, Program, Worker, WorkerError};

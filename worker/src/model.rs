@@ -9,9 +9,9 @@ mod failure;
 mod stream;
 
 use crate::model::evidence::Evidence;
-use crate::model::failure::{Broken, outcome_of, time_is_over};
+use crate::model::failure::{Broken, no_first_byte, outcome_of, time_is_over};
 use agent::wire::messages::{self, CONTENT_BYTES_MAX, ResponseFacts, WireError};
-use agent::{AttemptOutcome, ErrorClass, StepError};
+use agent::{AttemptOutcome, CallLimit, ErrorClass, StepError};
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, Url};
@@ -96,23 +96,28 @@ pub struct ModelCall<'a> {
     pub body: &'a str,
     /// Which model and how.
     pub model: &'a agent::definition::Model,
-    /// Longest time in all: the smallest limit that applies.
-    pub timeout: Duration,
+    /// On the whole: the smallest limit that applies.
+    pub limit: CallLimit,
     /// When the attempt begins, by the database's clock: a date in `retry-after` is measured against it where the endpoint
     /// tells no `date`.
     pub now: DateTime<Utc>,
+    /// Longest time until an answer begins.
+    pub first_byte_timeout: Option<Duration>,
     /// Longest silence within a stream.
     pub idle_timeout: Duration,
 }
 
 impl<'a> ModelCall<'a> {
-    /// A call with the model's own limit on silence.
-    pub fn new(body: &'a str, model: &'a agent::definition::Model, timeout: Duration, now: DateTime<Utc>) -> Self {
+    /// A call with the model's own limits on its beginning and on silence.
+    pub fn new(body: &'a str, model: &'a agent::definition::Model, limit: CallLimit, now: DateTime<Utc>) -> Self {
         Self {
             body,
             model,
-            timeout,
+            limit,
             now,
+            first_byte_timeout: model
+                .first_byte_timeout_seconds
+                .map(|seconds| Duration::from_secs(u64::from(seconds))),
             idle_timeout: Duration::from_secs(u64::from(model.idle_timeout_seconds)),
         }
     }
@@ -130,6 +135,14 @@ pub struct ModelAttempt {
 }
 
 impl ModelClient {
+    /// Host and, where one is named, port: what models share a breaker by.
+    pub(crate) fn authority(&self) -> String {
+        match self.url.port() {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
     /// A client for that endpoint.
     pub fn new(endpoint: &ModelEndpoint) -> Result<Self, ModelClientError> {
         let (url, host) = messages_url(&endpoint.base_url).ok_or(ModelClientError::BaseUrl)?;
@@ -156,9 +169,9 @@ impl ModelClient {
     pub async fn call(&self, call: ModelCall<'_>, on_text: impl FnMut(&str)) -> ModelAttempt {
         let mut evidence = Evidence::default();
         let attempt = self.attempt(&call, &mut evidence, on_text);
-        let outcome = match timeout(call.timeout, attempt).await {
+        let outcome = match timeout(call.limit.timeout, attempt).await {
             Ok(outcome) => outcome,
-            Err(_) => evidence.bound(time_is_over(call.timeout)),
+            Err(_) => evidence.bound(time_is_over(call.limit)),
         };
         let needs_person = evidence.needs_person;
         ModelAttempt {
@@ -184,9 +197,13 @@ impl ModelClient {
             .header("anthropic-version", &call.model.api_version)
             .header(CONTENT_TYPE, "application/json")
             .body(call.body.to_owned());
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return evidence.unanswered(&error, &self.host),
+        let first_byte = call.first_byte_timeout.unwrap_or(call.limit.timeout);
+        let response = match timeout(first_byte, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return evidence.unanswered(&error, &self.host),
+            // A limit as long as the call's own is the call's own.
+            Err(_) if first_byte >= call.limit.timeout => return evidence.bound(time_is_over(call.limit)),
+            Err(_) => return evidence.bound(no_first_byte(first_byte)),
         };
         evidence.answered(&response);
         if !response.status().is_success() {

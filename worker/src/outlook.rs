@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// Looks at everything take up at most one in so many parts of the time.
 const WHOLE_SHARE: u32 = 20;
 
-/// Where the next look begins.
+/// Where the next look of one kind begins: claims see no timers, so that polls have an outlook of their own.
 pub(crate) struct Outlook {
     pub(crate) reach: Reach,
     /// When everything is looked at again.

@@ -104,6 +104,55 @@ impl Draft {
         self.writes.changed.push(change);
     }
 
+    /// What becomes of a step in the place of its intent, and the event in the place of that of the intent.
+    pub(crate) fn instead(&mut self, change: StepChange, (kind, data): (&'static str, serde_json::Value)) {
+        let told = self
+            .writes
+            .events
+            .iter_mut()
+            .rfind(|event| event.step_seq == Some(change.seq));
+        if let Some(told) = told {
+            told.kind = kind;
+            told.data = Some(data.to_string());
+        }
+        self.change(change);
+        self.count_intents();
+    }
+
+    /// Nothing becomes of a recorded step after all.
+    pub(crate) fn forget(&mut self, step_seq: u32) {
+        let seq = i32::try_from(step_seq).ok();
+        self.writes.changed.retain(|change| Some(change.seq) != seq);
+        self.writes.events.retain(|event| event.step_seq != seq);
+        self.count_intents();
+    }
+
+    fn count_intents(&mut self) {
+        let begun = self.writes.begun.iter().map(|step| step.state);
+        let changed = self.writes.changed.iter().map(|step| step.state);
+        self.writes.has_intent = begun.chain(changed).any(|state| state == "running");
+    }
+
+    /// A step's budget of time counts from now on.
+    pub(crate) fn renew_budget(&mut self, step_seq: u32) {
+        let seq = i32::try_from(step_seq).ok();
+        for change in self.writes.changed.iter_mut().filter(|change| Some(change.seq) == seq) {
+            change.fresh_budget = true;
+        }
+    }
+
+    /// Adds to what a step's event says.
+    pub(crate) fn note(&mut self, step_seq: u32, key: &str, value: serde_json::Value) {
+        let seq = i32::try_from(step_seq).ok();
+        let Some(event) = self.writes.events.iter_mut().rfind(|event| event.step_seq == seq) else {
+            return;
+        };
+        let said = event.data.as_deref().and_then(|data| serde_json::from_str(data).ok());
+        let mut said: serde_json::Map<String, serde_json::Value> = said.unwrap_or_default();
+        said.insert(key.to_owned(), value);
+        event.data = Some(serde_json::Value::Object(said).to_string());
+    }
+
     /// Has people asked about a step.
     pub(crate) fn ask(&mut self, step_seq: u32) {
         self.writes.asks.extend(i32::try_from(step_seq));
@@ -230,6 +279,10 @@ impl Scribe {
                     warn!(run.id = %self.claim.run, error = %error, "a record did not get through, trying again");
                 }
                 Answer::Impossible(error) => return Err(error),
+            }
+            #[cfg(feature = "planted-faults")]
+            if crate::planted_fault::is_redone() {
+                continue;
             }
             match self.look_until_answered(&mut offers_after_loss).await? {
                 // Somebody else has the run, or it was parked or ended by this very transition: no more can be done here.

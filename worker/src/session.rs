@@ -30,6 +30,8 @@ use tracing::{error, info, warn};
 
 /// After the database failed to answer.
 const AWAY_PERIOD: Duration = Duration::from_secs(1);
+/// How long after a claim whose answer was lost its statement may still be on its way.
+const UNHEARD_MAX: Duration = Duration::from_secs(60);
 /// Timers that fall due within this are one wake-up.
 const SOONEST_POLL: Duration = Duration::from_millis(5);
 /// While one claim follows the other: a claim that a single driver's end would call for waits so long for others' ends.
@@ -101,7 +103,10 @@ pub(crate) struct Session {
     claim_at: Option<Instant>,
     attention: mpsc::Receiver<Vec<Attention>>,
     next_poll: Instant,
-    outlook: Outlook,
+    polls: Outlook,
+    claims: Outlook,
+    /// Until then runs are looked for that it may have claimed without hearing of it.
+    unheard_until: Option<Instant>,
     /// Makes the keeper ask at once.
     hurry: Arc<Notify>,
     /// The keeper, the listener and the maker of partitions end with the session.
@@ -178,7 +183,9 @@ impl Session {
             claim_at: None,
             attention,
             next_poll: Instant::now(),
-            outlook: Outlook::new(config.poll),
+            polls: Outlook::new(config.poll),
+            claims: Outlook::new(config.poll),
+            unheard_until: None,
             hurry,
             helpers,
         })
@@ -232,7 +239,7 @@ impl Session {
         let is_late = self.next_poll <= Instant::now();
         if !is_late
             && matches!(self.company, Company::Ordinary)
-            && matches!(self.claim(&self.outlook.look(Instant::now())).await, Ok(true))
+            && matches!(self.claim(self.claims.look(Instant::now())).await, Ok(true))
         {
             return;
         }
@@ -250,8 +257,9 @@ impl Session {
 
     async fn upkeep_and_claim(&mut self) -> Result<Duration, EngineError> {
         self.say_company().await?;
+        self.give_back_unheard().await?;
         let engine = self.shared.engine.clone();
-        let look = self.outlook.look(Instant::now());
+        let look = self.polls.look(Instant::now());
         let poller = Poller {
             worker: self.id,
             queues: &self.config.queues,
@@ -260,11 +268,11 @@ impl Session {
             reach: &look.reach,
         };
         let poll = engine.poll(poller).await?;
-        let longest = match self.is_flowing {
+        let longest = match self.is_flowing || self.unheard_until.is_some() {
             true => self.config.poll.min(FLOWING_POLL),
             false => self.config.poll,
         };
-        let unseen = self.outlook.looked(&look, Instant::now());
+        let unseen = self.polls.looked(&look, Instant::now());
         let longest = unseen.map_or(longest, |unseen| unseen.min(longest));
         let mut next = poll.next_due.map_or(longest, |due| due.min(longest));
         if poll.wakeable {
@@ -276,7 +284,7 @@ impl Session {
                 self.shared.announcer.tell(woken);
             }
         } else {
-            self.outlook.reach.rung(poll.now);
+            self.polls.reach.rung(poll.now);
         }
         if poll.reclaimable {
             let reclaimed = engine.reclaim_runs().await?;
@@ -284,6 +292,9 @@ impl Session {
                 warn!(worker.id = %worker, worker.name = %name, "worker {name} is gone, taking back what it held");
             }
             self.shared.announcer.tell(reclaimed.runs);
+        }
+        if poll.tendable {
+            self.shared.engine.tend_gates().await?;
         }
         if poll.sweepable {
             // What is left behind now is somebody else's just now, and is tried again before long.
@@ -300,15 +311,16 @@ impl Session {
             self.leave_company().await?;
         }
         if poll.wakeable || poll.reclaimable || poll.claimable {
-            self.claim(&look).await?;
+            self.claim(look).await?;
         } else {
-            self.outlook.reach.drained(poll.now);
+            self.polls.reach.drained(poll.now);
+            self.claims.reach.drained(poll.now);
         }
         Ok(next.max(SOONEST_POLL))
     }
 
     /// Claims as many runs as there is room for; whether there were any.
-    async fn claim(&mut self, look: &Look) -> Result<bool, EngineError> {
+    async fn claim(&mut self, look: Look) -> Result<bool, EngineError> {
         self.claim_at = None;
         let room = match &self.company {
             Company::Ordinary => self.config.runs_max.saturating_sub(self.drivers.len()),
@@ -321,15 +333,17 @@ impl Session {
         let claimed = self.claim_runs((Which::Ordinary, &look.reach), wanted).await?;
         let any = !claimed.is_empty();
         self.is_flowing = claimed.len() == wanted;
-        let reach = &mut self.outlook.reach;
-        reach.claimed(&claimed);
+        for outlook in [&mut self.claims, &mut self.polls] {
+            outlook.reach.claimed(&claimed);
+            if let Some(last) = claimed.last().filter(|_| !self.is_flowing) {
+                outlook.reach.drained(last.now);
+            }
+        }
         if self.is_flowing {
             self.due.notify_one();
-        } else if let Some(last) = claimed.last() {
-            reach.drained(last.now);
         }
         let now = Instant::now();
-        if let Some(unseen) = self.outlook.looked(look, now) {
+        if let Some(unseen) = self.claims.looked(&look, now) {
             self.next_poll = self.next_poll.min(now + unseen.max(SOONEST_POLL));
         }
         for run in claimed {
@@ -361,7 +375,25 @@ impl Session {
         Ok(any)
     }
 
-    async fn claim_runs(&self, (which, reach): (Which, &Reach), most: usize) -> Result<Vec<Claimed>, EngineError> {
+    /// Gives back what was claimed by a statement whose answer was lost: nobody else would ever take it up.
+    async fn give_back_unheard(&mut self) -> Result<(), EngineError> {
+        let Some(until) = self.unheard_until else {
+            return Ok(());
+        };
+        let looked_at = Instant::now();
+        let driven: Vec<RunId> = self.driven.values().map(|(claim, _)| claim.run).collect();
+        let engine = &self.shared.engine;
+        for (claim, event_seq) in engine.undriven(self.id, &driven).await? {
+            warn!(run.id = %claim.run, "run {} was claimed and the answer was lost, giving it back", claim.run);
+            engine.release_run(&claim, event_seq, Release::Unheard).await?;
+        }
+        if looked_at > until {
+            self.unheard_until = None;
+        }
+        Ok(())
+    }
+
+    async fn claim_runs(&mut self, (which, reach): (Which, &Reach), most: usize) -> Result<Vec<Claimed>, EngineError> {
         let wanted = ClaimRuns {
             worker: self.id,
             batch: u32::try_from(most).unwrap_or(u32::MAX),
@@ -371,7 +403,11 @@ impl Session {
             which,
             reach,
         };
-        let claimed = self.shared.engine.claim_runs(wanted).await?;
+        let answer = self.shared.engine.claim_runs(wanted).await;
+        if answer.is_err() {
+            self.unheard_until = Some(Instant::now() + UNHEARD_MAX);
+        }
+        let claimed = answer?;
         if !claimed.is_empty() {
             crash_point!("run.claimed");
             self.shared.announcer.tell(claimed.iter().map(|run| run.claim.run));

@@ -9,9 +9,10 @@ mod command;
 mod environment;
 mod function;
 mod http;
-mod limit;
+pub(crate) mod limit;
 mod output;
 mod secrets;
+pub(crate) mod sql;
 
 #[cfg(test)]
 mod scene;
@@ -19,13 +20,13 @@ mod scene;
 pub use environment::Environment;
 pub(crate) use function::storable;
 pub use function::{FunctionContext, FunctionError, Functions};
+pub use sql::Databases;
 
 use agent::definition::{Tool, ToolAction};
 use agent::tool::ToolRequest;
-use agent::{AttemptOutcome, ErrorClass, StepError, ToolOutcome};
+use agent::{AttemptOutcome, CallLimit, ErrorClass, StepError, ToolOutcome};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// Everything a worker needs to carry out tool calls. Built once.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct ToolBox {
     http: http::Clients,
     functions: Functions,
     environment: Environment,
+    databases: Databases,
 }
 
 /// One attempt that is to be made.
@@ -47,7 +49,7 @@ pub struct Call<'a> {
     /// From 1.
     pub attempt: u32,
     /// The smallest limit that applies.
-    pub timeout: Duration,
+    pub limit: CallLimit,
     /// When the attempt begins, by the database's clock: a date in `retry-after` is measured against it where the target
     /// tells no `Date`.
     pub now: DateTime<Utc>,
@@ -86,7 +88,15 @@ impl ToolBox {
             http: http::Clients::new(http::Names::of_system()),
             functions,
             environment,
+            databases: Databases::default(),
         }
+    }
+
+    /// The same with databases that tools may read.
+    #[must_use]
+    pub fn with_databases(mut self, databases: Databases) -> Self {
+        self.databases = databases;
+        self
     }
 
     /// The registered functions.
@@ -122,14 +132,29 @@ impl ToolBox {
             (ToolAction::Function(_), ToolRequest::Function { function, input }) => {
                 self.functions.call(&call, function, input).await
             }
-            (ToolAction::Http(_) | ToolAction::Command(_) | ToolAction::Function(_), _) => Attempt::not_sent(
-                StepError::new(
-                    ErrorClass::Permanent,
-                    "request_mismatch",
-                    format!("the stored request is not of the kind that tool {} has", call.tool.name),
+            (
+                ToolAction::Sql(tool),
+                ToolRequest::Sql {
+                    statement, parameters, ..
+                },
+            ) if tool.database.is_some() => {
+                let request = sql::Request {
+                    tool,
+                    statement,
+                    parameters,
+                };
+                self.databases.read(&self.environment, &call, request).await
+            }
+            (ToolAction::Http(_) | ToolAction::Command(_) | ToolAction::Function(_) | ToolAction::Sql(_), _) => {
+                Attempt::not_sent(
+                    StepError::new(
+                        ErrorClass::Permanent,
+                        "request_mismatch",
+                        format!("the stored request is not of the kind that tool {} has", call.tool.name),
+                    )
+                    .fatal(),
                 )
-                .fatal(),
-            ),
+            }
         }
     }
 }

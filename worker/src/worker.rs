@@ -5,9 +5,10 @@
 use crate::announcer::Announcer;
 use crate::config::Config;
 use crate::drive::Shared;
+use crate::gates::Gates;
 use crate::model::ModelClient;
 use crate::session::{Ended, Session};
-use crate::tool::{Functions, ToolBox};
+use crate::tool::{Databases, Functions, ToolBox};
 use crate::workflow::{Context, WorkflowError, Workflows};
 use engine::recorder::Recorder;
 use engine::{Connect, Engine, EngineError};
@@ -100,7 +101,7 @@ impl Builder {
     }
 }
 
-/// Transactions of workflows that are open at once; each has a connection that the worker's own statements do without.
+/// Transactions of workflows and of tools that are open at once; each has a connection that the worker's own statements do without.
 const TRANSACTIONS_MAX: u32 = 4;
 
 impl Worker {
@@ -123,7 +124,8 @@ impl Worker {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         #[cfg(feature = "planted-faults")]
         crate::planted_fault::check();
-        let tools = ToolBox::new(self.program.functions, self.config.environment.clone());
+        let databases = Databases::new(&self.config.databases);
+        let tools = ToolBox::new(self.program.functions, self.config.environment.clone()).with_databases(databases);
         let models = ModelClient::new(&self.config.endpoint)?;
         let patience = Patience { shutdown: &shutdown };
         let (engine, recorder) = loop {
@@ -141,6 +143,8 @@ impl Worker {
                 return Ok(());
             }
         }
+        #[cfg(feature = "planted-faults")]
+        crate::planted_fault::plant(&engine).await;
         let announcer = if self.config.notifications {
             Announcer::new()
         } else {
@@ -155,7 +159,9 @@ impl Worker {
             drain_grace: self.config.drain_grace,
             announcer,
             recorder,
+            gates: Gates::new(self.config.calls_max),
             transactions: Arc::new(Semaphore::new(TRANSACTIONS_MAX as usize)),
+            tool_settings: self.config.tool_settings.clone(),
             versions: Mutex::default(),
         });
         let mut helpers = JoinSet::new();

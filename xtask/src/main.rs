@@ -31,7 +31,8 @@ usage: cargo xtask <task>
   prepare --check    fail if the cache is not what prepare would write
   fuzz-api [ARGS…]   schemathesis against the HTTP door; ARGS go to schemathesis
   storm [OPTIONS]    faults without end over all of it, and a verdict: --seconds S, --seed N, --workers W,
-                     --break NAME; --fixed for each seed of tests/storm/seeds
+                     --break NAME; --fixed for each seed of tests/storm/seeds,
+                     --score for each planted fault and each seed without it
   peers [OPTIONS]    longhaul's bench and its peer's on one private Postgres, in turn, and how they compare:
                      --seconds S of each measurement, --rounds N for medians of several";
 

@@ -24,6 +24,9 @@ const FIXED: &str = "--fixed";
 
 const SEED: &str = "--seed";
 
+/// In place of one storm: one for each planted fault, and one without it.
+const SCORE: &str = "--score";
+
 /// Of options that cannot be; the conductor's own says the same.
 const USAGE: u8 = 2;
 
@@ -50,21 +53,25 @@ pub(crate) fn storm(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "longhaul-tests",
         "--bins",
     ]);
-    if is_given("--break") {
+    if is_given("--break") || is_given(SCORE) {
         build.args(["--features", "longhaul-tests/planted-faults"]);
     }
     if !run(&mut build)?.success() {
         bail!("the build failed");
     }
     let mut patience = Patience::default();
+    if is_given(SCORE) {
+        let rest: Vec<&String> = arguments.iter().filter(|argument| *argument != SCORE).collect();
+        return conduct(&mut part(&target, "score", &rest), &mut patience);
+    }
     let rest: Vec<&String> = arguments.iter().filter(|argument| *argument != FIXED).collect();
     if rest.len() == arguments.len() {
-        return conduct(&mut conductor(&target, &rest), &mut patience);
+        return conduct(&mut part(&target, "conduct", &rest), &mut patience);
     }
     // One that fails does not hide the next.
     let mut worst = ExitCode::SUCCESS;
     for seed in seeds(&root)? {
-        let mut conductor = conductor(&target, &rest);
+        let mut conductor = part(&target, "conduct", &rest);
         let code = conduct(conductor.args([SEED, &seed]), &mut patience)?;
         if code != ExitCode::SUCCESS {
             worst = code;
@@ -76,14 +83,14 @@ pub(crate) fn storm(arguments: &[String]) -> anyhow::Result<ExitCode> {
     Ok(worst)
 }
 
-fn conductor(target: &Path, arguments: &[&String]) -> Command {
+/// A part of a storm, over the program under test.
+fn part(target: &Path, name: &str, arguments: &[&String]) -> Command {
     let programs = target.join("debug");
-    let mut conductor = Command::new(programs.join("longhaul-storm"));
-    conductor
-        .args(["conduct", "--program"])
+    let mut part = Command::new(programs.join("longhaul-storm"));
+    part.args([name, "--program"])
         .arg(programs.join("longhaul-under-test"))
         .args(arguments);
-    conductor
+    part
 }
 
 fn conduct(conductor: &mut Command, patience: &mut Patience) -> anyhow::Result<ExitCode> {

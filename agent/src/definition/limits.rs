@@ -22,11 +22,18 @@ pub(super) const TOOL_CALLS_PER_TURN_MAX: Number = number(1, 64, "the calls of a
 pub(super) const WALL_CLOCK_SECONDS: Number =
     number(1, 365 * DAY, "a run that may wait longer than a year is forgotten");
 pub(super) const TIMEOUT_SECONDS: Number = number(1, DAY, "a worker is busy all that time");
+pub(super) const TURN_SECONDS: Number = number(1, 365 * DAY, "no run lasts longer");
+pub(super) const ROW_LIMIT: Number = number(1, 10_000, "a model is shown 256 KiB of them");
 pub(super) const AFTER_SECONDS: Number = number(0, DAY, "a run waits all that time");
 pub(super) const ATTEMPTS_MAX: Number = number(1, 100, "more attempts help nobody and burden the target");
 pub(super) const INITIAL_MS: Number = number(1, 3_600_000, "a first delay beyond an hour is no retry");
 pub(super) const CAP_MS: Number = number(1, 86_400_000, "a delay beyond a day is no retry");
 pub(super) const HORIZON_SECONDS: Number = number(1, 365 * DAY, "no run lasts longer");
+pub(super) const FAILURES: Number = number(1, 1_000, "a target that fails so often in a row is down");
+pub(super) const COOLDOWN_SECONDS: Number = number(1, DAY, "a target that is up again should not wait longer");
+pub(super) const CONCURRENCY: Number = number(1, 10_000, "each call that is out has a row");
+pub(super) const RATE_CALLS: Number = number(1, 1_000, "the time of each is kept; shorten per_seconds instead");
+pub(super) const PER_SECONDS: Number = number(1, DAY, "a call waits all that time");
 pub(super) const MEMORY_MIB: Number = number(8, 1_048_576, "a TiB is beyond any tool");
 pub(super) const OUTPUT_MIB: Number = number(1, 1_024, "the model is shown 256 KiB of it");
 pub(super) const SCRATCH_MIB: Number = number(1, 1_048_576, "a TiB is beyond any tool");
@@ -67,6 +74,8 @@ pub(super) const TOOL_NAME_CHARS_MAX: usize = 64;
 pub(super) const NAME_CHARS_MAX: usize = 256;
 /// The provider counts a description in every call: a longer one belongs into the system prompt.
 pub(super) const DESCRIPTION_CHARS_MAX: usize = 8_192;
+/// Databases in a worker's configuration.
+pub(super) const DATABASE_NAME_CHARS_MAX: usize = 63;
 /// Beyond this a description is read less well than a short one.
 pub(super) const DESCRIPTION_CHARS_WARN: usize = 1_024;
 /// Below this no purpose and no occasion fit in.

@@ -7,12 +7,14 @@
 mod action;
 mod fallback;
 mod form;
+mod gate;
 mod lint;
 mod probe;
 mod report;
 mod root;
 mod sanitise;
 mod schema;
+mod sql;
 mod strict;
 mod subschema;
 mod tool;

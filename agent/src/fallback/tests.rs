@@ -6,6 +6,7 @@ use crate::error::{ErrorClass, StepError};
 use crate::fixture::{agent, answered, asked, at, calls, error, journal, told, tool_step};
 use crate::journal::{Decision, Journal, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
 use crate::next_action::next_action;
+use crate::time_limit::TURN_TIMEOUT;
 use crate::transcript::error_outcome;
 use serde_json::{Map, Value, json};
 
@@ -275,4 +276,21 @@ fn a_failed_fallback_of_a_tool_that_may_not_fail_is_the_runs_only_at_the_end() {
         panic!()
     };
     assert_eq!(name, "look");
+}
+
+#[test]
+fn a_call_whose_turns_time_is_over_has_no_fallback_and_people_may_take_longer() {
+    let over = StepError::new(ErrorClass::Timeout, TURN_TIMEOUT, "its turn is over");
+    assert_eq!(decided("book", [failed(2, (Idempotent, over))]), "model 2");
+
+    let cut = failed(2, (ReadOnly, transient()));
+    let missed = instead(failed(3, (ReadOnly, error("cache_miss"))), 2);
+    let simpler = instead(failed(4, (ReadOnly, error("http_404"))), 3);
+    let mut asked = instead(tool_step(5, (1, 0), ReadOnly, StepState::Waiting), 4);
+    asked.attempt = 0;
+    let journal = run("look", [cut, missed, simpler, asked]);
+    let mut agent = desk();
+    let without = told(&next_action(&agent, &journal, at(10)));
+    agent.limits.turn_seconds = Some(5);
+    assert_eq!(told(&next_action(&agent, &journal, at(10))), without);
 }

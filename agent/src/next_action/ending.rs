@@ -1,11 +1,11 @@
 //! Runs that are to start nothing more: their time is over, or a person has decided so.
 
-use super::{Action, Move, effect, lost_track};
+use super::Action;
 use crate::definition::Agent;
 use crate::doubt::{self, Doubts, Probing};
-use crate::effect::{Effect, UnknownReason};
 use crate::error::{ErrorClass, StepError};
-use crate::journal::{Asked, Decision, Journal, Standing, Step, StepState, Verb};
+use crate::given_up::give_up_all;
+use crate::journal::{Asked, Decision, Journal, Standing, StepState, Verb};
 use chrono::{DateTime, Utc};
 
 /// What the run fails with where a person decided that it is not to go on.
@@ -48,28 +48,6 @@ pub(super) fn at_the_deadline(agent: &Agent, journal: &Journal, now: DateTime<Ut
         return Action::Act(moves);
     }
     doubts.park(None).unwrap_or_else(|| Action::Fail(error()))
-}
-
-/// The end of all that waits, or that a dead worker left. What may have happened becomes unknown.
-fn give_up_all(journal: &Journal, error: &StepError) -> Vec<Move> {
-    let open = journal
-        .steps
-        .iter()
-        .filter(|step| matches!(step.state, StepState::Waiting | StepState::Interrupted));
-    let give_up = |step: &Step| {
-        let in_doubt = step.maybe_applied || step.state == StepState::Interrupted;
-        let unknown = match effect(step) {
-            Effect::AtMostOnce if in_doubt => return lost_track(step),
-            Effect::Idempotent if in_doubt => Some(UnknownReason::RetriesExhausted),
-            Effect::ReadOnly | Effect::Idempotent | Effect::Transactional | Effect::AtMostOnce => None,
-        };
-        Move::GiveUp {
-            seq: step.seq,
-            unknown,
-            error: error.clone(),
-        }
-    };
-    open.map(give_up).collect()
 }
 
 /// A run that a person rejected fails once nothing of it is open. What may have happened is asked about as it ends.

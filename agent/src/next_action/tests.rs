@@ -6,7 +6,9 @@ use crate::journal::{Journal, Step};
 mod calls;
 mod deadline;
 mod doubt;
+mod gates;
 mod model;
+mod turn_limit;
 mod whole_runs;
 mod world;
 

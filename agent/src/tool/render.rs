@@ -5,10 +5,11 @@
 
 use super::ToolRequest;
 use super::check::invalid_input;
+use super::sql;
 use super::template::{self, Part};
 use super::url::{UrlTemplate, scalar};
 use crate::definition::digest::canonical_text;
-use crate::definition::{CommandTool, HttpTool, Tool, ToolAction};
+use crate::definition::{CommandTool, HttpTool, SqlTool, Tool, ToolAction};
 use crate::error::{ErrorClass, StepError};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub fn render(tool: &Tool, input: &Value) -> Result<ToolRequest, StepError> {
             function: function.function.clone(),
             input: canonical_text(input),
         },
+        ToolAction::Sql(tool) => sql_request(tool, fields)?,
     };
     let bytes = request_bytes(&request);
     if bytes > REQUEST_BYTES_MAX {
@@ -120,6 +122,31 @@ fn argument(template: &str, fields: &Map<String, Value>) -> Result<String, StepE
     Ok(text)
 }
 
+/// Each field as text, which the database reads as the type that the statement wants there: nothing of it becomes part
+/// of the statement.
+fn sql_request(tool: &SqlTool, fields: &Map<String, Value>) -> Result<ToolRequest, StepError> {
+    let statement = sql::parse(&tool.statement).map_err(|error| bad_template(&error.to_string()))?;
+    let mut parameters = BTreeMap::new();
+    for name in &statement.fields {
+        let value = fields.get(name).unwrap_or(&Value::Null);
+        let text = match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Some(canonical_text(value)),
+        };
+        if text.as_ref().is_some_and(|text| text.contains('\0')) {
+            let message = format!("/{name}: holds the character U+0000, which no database stores as text");
+            return Err(unfit_field(message));
+        }
+        parameters.insert(name.clone(), text);
+    }
+    Ok(ToolRequest::Sql {
+        database: tool.database.clone(),
+        statement: tool.statement.clone(),
+        parameters,
+    })
+}
+
 fn request_bytes(request: &ToolRequest) -> usize {
     match request {
         ToolRequest::Http {
@@ -133,6 +160,12 @@ fn request_bytes(request: &ToolRequest) -> usize {
         }
         ToolRequest::Command { argv, stdin } => argv.iter().map(String::len).sum::<usize>() + stdin.len(),
         ToolRequest::Function { function, input } => function.len() + input.len(),
+        ToolRequest::Sql {
+            statement, parameters, ..
+        } => {
+            let texts = parameters.values().flatten().map(String::len);
+            statement.len() + texts.sum::<usize>()
+        }
     }
 }
 

@@ -5,10 +5,12 @@ use crate::error::{ErrorClass, StepError};
 use crate::fixture::contract::judge;
 use crate::fixture::{agent, answered, call_block, calls, error, journal, model, raw, reply, text, tool_step};
 use crate::journal::{Journal, Step, StepBody, StepState};
+use crate::time_limit::{Bound, CallLimit};
 use crate::wire::messages::Role;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 mod history;
 
@@ -151,6 +153,22 @@ fn requests_of_versions_from_before_the_summary_are_built_as_they_were() {
 
     assert!(!old.summarise_failures);
     assert_eq!(told_of(&old, &[true, true]).len(), 2);
+}
+
+#[test]
+fn a_timeout_tells_which_limit_it_was_and_how_long() {
+    let limit = CallLimit {
+        timeout: Duration::from_millis(1_500),
+        bound: Bound::Idle,
+    };
+    let timeout = StepError::new(ErrorClass::Timeout, "idle_timeout", "it fell silent").limited(limit);
+
+    let told: Value = serde_json::from_str(&error_outcome(&timeout).content).unwrap();
+
+    assert_eq!(
+        (&told["bound_by"], &told["timeout_ms"]),
+        (&json!("idle"), &json!(1_500))
+    );
 }
 
 #[test]

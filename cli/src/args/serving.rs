@@ -96,6 +96,16 @@ pub(crate) struct Worker {
     )]
     #[arg(value_parser = count)]
     pub(crate) runs_max: usize,
+    /// Tool calls out at once, over all runs
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 128,
+        env = "LONGHAUL_CALLS_MAX",
+        hide_env_values = true
+    )]
+    #[arg(value_parser = count)]
+    pub(crate) calls_max: usize,
     /// How long calls in flight may go on after a signal; those that may not be repeated are waited for in any case
     #[arg(long = "drain-seconds", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     #[arg(env = "LONGHAUL_DRAIN_SECONDS", hide_env_values = true)]

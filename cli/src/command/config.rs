@@ -4,7 +4,7 @@ use crate::args::{Cli, Global};
 use crate::database;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, style};
-use crate::settings::{ALL, Found, Origin, Setting, judge_variables, masked};
+use crate::settings::{ALL, Database, Found, Origin, Setting, judge_variables, masked};
 use crate::show::{table, trimmed};
 use clap::CommandFactory;
 use serde_json::{Value, json};
@@ -27,7 +27,13 @@ pub(crate) fn run(global: &Global, get: Option<&str>) -> anyhow::Result<Exit> {
     if global.json {
         let settings: Vec<Value> = rows.iter().map(|(setting, found)| as_json(setting, found)).collect();
         let file = global.settings.file.as_ref().map(|file| &file.path);
-        output::json(&json!({"file": file, "settings": settings, "unknown_variables": strangers}));
+        let databases = global.settings.databases().iter();
+        let databases: Vec<Value> = databases
+            .map(|database| json!({"name": database.name, "url": shown_url(database), "line": database.line}))
+            .collect();
+        output::json(&json!({
+            "file": file, "settings": settings, "databases": databases, "unknown_variables": strangers,
+        }));
         return Ok(Exit::Ok);
     }
     let mut shown = table(&["setting", "value", "from", "variable"]);
@@ -35,6 +41,12 @@ pub(crate) fn run(global: &Global, get: Option<&str>) -> anyhow::Result<Exit> {
         let value = shown_value(setting, found);
         let variable = setting.variables.first().copied().unwrap_or_default();
         shown.add_row(vec![setting.key, &value, &from(&found.origin), variable]);
+    }
+    for database in global.settings.databases() {
+        let key = format!("databases.{}", database.name);
+        let file = global.settings.file.as_ref().map(|file| file.path.clone());
+        let origin = Origin::File(file.unwrap_or_default(), database.line);
+        shown.add_row(vec![&key, &shown_url(database), &from(&origin), ""]);
     }
     output::line(trimmed(&shown));
     if global.settings.file.is_none() {
@@ -105,6 +117,15 @@ fn shown_value(setting: &Setting, found: &Found) -> String {
         found.value.clone()
     } else {
         masked(setting, &found.value)
+    }
+}
+
+/// A database's address without its password.
+fn shown_url(database: &Database) -> String {
+    if database.url.starts_with("env:") {
+        database.url.clone()
+    } else {
+        database::without_password(&database.url)
     }
 }
 

@@ -60,8 +60,11 @@ fn config(global: &Global, args: &Args) -> Config {
         lease: args.lease,
         poll: args.poll,
         runs_max: args.runs_max,
+        calls_max: args.calls_max,
         drain_grace: args.drain,
         notifications: !args.no_notifications,
+        databases: global.settings.database_urls(),
+        tool_settings: global.settings.of_tools(),
         ..Config::new(name, endpoint, Environment::of_process())
     }
 }

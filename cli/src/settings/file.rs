@@ -1,6 +1,7 @@
-//! The settings file: TOML without tables, each key a setting. Every mistake is told at once, with its line.
+//! The settings file: TOML in which each key is a setting, and the tables are of databases. Every mistake is told at once, with its line.
 
 use super::Origin;
+use super::databases::{self, Database};
 use super::table::{ALL, Setting, Shown, known};
 use crate::failure::Failure;
 use crate::output;
@@ -24,15 +25,16 @@ const ALIKE_MIN: f64 = 0.75;
 pub(crate) struct File {
     pub(crate) path: PathBuf,
     values: Vec<(&'static str, Vec<String>, usize)>,
+    pub(crate) databases: Vec<Database>,
 }
 
 /// Something in it that is not as it should be.
 #[derive(Debug, PartialEq, Eq)]
-struct Mistake {
-    line: usize,
-    key: String,
-    found: String,
-    expected: String,
+pub(super) struct Mistake {
+    pub(super) line: usize,
+    pub(super) key: String,
+    pub(super) found: String,
+    pub(super) expected: String,
 }
 
 /// Which file: the one typed, the variable's, or `longhaul.toml` here.
@@ -74,7 +76,11 @@ impl File {
         }
         let text = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
         match understand(&text, command) {
-            Ok(values) => Ok(Self { path, values }),
+            Ok((values, databases)) => Ok(Self {
+                path,
+                values,
+                databases,
+            }),
             Err(mistakes) => Err(refused(&path, &mistakes)),
         }
     }
@@ -95,7 +101,7 @@ impl File {
 
 type Values = Vec<(&'static str, Vec<String>, usize)>;
 
-fn understand(text: &str, command: &clap::Command) -> Result<Values, Vec<Mistake>> {
+fn understand(text: &str, command: &clap::Command) -> Result<(Values, Vec<Database>), Vec<Mistake>> {
     let line_of = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut mistakes: Vec<Mistake> = errors
@@ -108,8 +114,16 @@ fn understand(text: &str, command: &clap::Command) -> Result<Values, Vec<Mistake
         })
         .collect();
     let mut values = Values::new();
+    let mut databases = Vec::new();
     for (key, value) in table.get_ref() {
         let line = line_of(key.span().start);
+        if key.get_ref() == "databases" {
+            match databases::understand(value.get_ref(), line, line_of) {
+                Ok(found) => databases = found,
+                Err(found) => mistakes.extend(found),
+            }
+            continue;
+        }
         let judged = match known(key.get_ref()) {
             Some(setting) => texts(value.get_ref())
                 .and_then(|texts| judge(setting, texts, command))
@@ -129,7 +143,11 @@ fn understand(text: &str, command: &clap::Command) -> Result<Values, Vec<Mistake
         }));
     }
     mistakes.sort_by_key(|mistake| mistake.line);
-    if mistakes.is_empty() { Ok(values) } else { Err(mistakes) }
+    if mistakes.is_empty() {
+        Ok((values, databases))
+    } else {
+        Err(mistakes)
+    }
 }
 
 /// What was probably meant.

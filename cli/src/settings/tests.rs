@@ -113,3 +113,28 @@ fn a_file_that_is_named_must_be_there() {
     };
     assert_eq!(failure.code, "unreadable_file");
 }
+
+#[test]
+fn databases_of_tools_are_named_in_the_file() {
+    let text = "runs_max = 8\n[databases.crm]\nurl = 'env:CRM_URL'\n[databases.ledger-2]\nurl = 'postgres://me:secret@host/ledger'";
+    let cli = with_file(text, &["config"]).unwrap();
+    let urls = cli.global.settings.database_urls();
+    assert_eq!(urls["crm"], "env:CRM_URL");
+    assert_eq!(urls["ledger-2"], "postgres://me:secret@host/ledger");
+}
+
+#[test]
+fn every_mistake_about_databases_is_told_and_no_url_is_shown() {
+    let text = "[databases.CRM]\nurl = 'env:A'\n[databases.b]\nurl = 'mysql://me:secret@host'\n[databases.c]\nuri = 'env:C'\n[databases.d]\n";
+    let expected = "expected url = \"env:NAME\", or url = \"postgres://…\"";
+    assert_eq!(
+        with_file(text, &["config"]).unwrap_err(),
+        format!(
+            "4 mistakes in the settings:\n  \
+             FILE:1: databases.CRM: found a name that no agent's file can have, expected lower-case letters, digits, _ and -, at most 63\n  \
+             FILE:3: databases.b: found something else, {expected}\n  \
+             FILE:5: databases.c: found the key uri, {expected}\n  \
+             FILE:7: databases.d: found no url, {expected}"
+        )
+    );
+}

@@ -1,7 +1,7 @@
 //! What workers ask.
 
 use crate::transition::Control;
-use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, Reach, WorkerId, limits};
+use crate::{AgentVersionId, Claim, Engine, EngineError, Fence, Reach, RunId, WorkerId, limits};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct Poll {
     pub reclaimable: bool,
     /// Below a run that is over, or is to be, something is left to be cancelled.
     pub sweepable: bool,
+    /// Calls wait at gates that want a look.
+    pub tendable: bool,
     /// A run that this worker can drive is due.
     pub claimable: bool,
     /// Suspects are due; the crashes that the one that waits longest has behind it.
@@ -146,6 +148,7 @@ impl Engine {
             wakeable: row.wakeable,
             reclaimable: row.reclaimable,
             sweepable: row.sweepable,
+            tendable: row.tendable,
             claimable: row.claimable,
             suspect_crashes: row.suspect_crashes,
             neglected: row.neglected,
@@ -153,6 +156,23 @@ impl Engine {
                 .next_due_ms
                 .map(|ms| Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).unwrap_or_default()),
         })
+    }
+
+    /// Runs that a worker holds and does not know of, since the answer to its claim was lost; with each the number of its
+    /// last event.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn undriven(&self, worker: WorkerId, driven: &[RunId]) -> Result<Vec<(Claim, i32)>, EngineError> {
+        let driven: Vec<uuid::Uuid> = driven.iter().map(|run| run.0).collect();
+        let rows = sqlx::query_file!("src/query/undriven.sql", worker.0, &driven)
+            .fetch_all(&self.pool)
+            .await?;
+        let claim = |run, fence| Claim { run, fence, worker };
+        Ok(rows
+            .into_iter()
+            .map(|row| (claim(row.id, row.fence), row.event_seq))
+            .collect())
     }
 
     /// The steps of a run that was claimed, in order.

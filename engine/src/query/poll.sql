@@ -28,6 +28,10 @@ select
           and (run.ended_at is not null or run.cancel_requested_at is not null)
     ) as "sweepable!",
     exists (
+        select from longhaul.waiter
+        where waiter.look_at <= coalesce($4::timestamptz, now())
+    ) as "tendable!",
+    exists (
         select from unnest($1::text[]) as wanted (queue)
         cross join unnest($7::smallint[], $8::smallint[], $9::timestamptz[], $10::uuid[]) as lane (first, last, due, id)
         cross join lateral (

@@ -59,6 +59,8 @@ pub struct Claimed {
     pub requester: String,
     /// When its time is over.
     pub deadline_at: Option<DateTime<Utc>>,
+    /// Whoever started it said so; otherwise its agent's limits do.
+    pub deadline_is_callers: bool,
     /// Which edition it keeps.
     pub agent_version_id: Option<AgentVersionId>,
     /// JSON text.
@@ -86,6 +88,7 @@ struct Row {
     tenant: String,
     requester: String,
     deadline_at: Option<DateTime<Utc>>,
+    deadline_is_callers: bool,
     agent_version_id: Option<AgentVersionId>,
     input: String,
     history: Option<String>,
@@ -123,7 +126,10 @@ impl Engine {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| row.claimed_by(wanted.worker)).collect())
+        let claimed = rows.into_iter().map(|row| row.claimed_by(wanted.worker)).collect();
+        #[cfg(feature = "planted-faults")]
+        let claimed = self.as_claimed(claimed).await?;
+        Ok(claimed)
     }
 }
 
@@ -145,6 +151,7 @@ impl Row {
             tenant: self.tenant,
             requester: self.requester,
             deadline_at: self.deadline_at,
+            deadline_is_callers: self.deadline_is_callers,
             agent_version_id: self.agent_version_id,
             input: self.input,
             history: self.history,

@@ -5,26 +5,32 @@
 -- one priority or of all, from the place on at which the look begins (engine/src/reach.rs).
 with due as (
     select run.id, run.due_at
-    from unnest($3::text[]) as wanted (queue)
-    cross join unnest($9::smallint[], $10::smallint[], $11::timestamptz[], $12::uuid[]) as lane (first, last, due, id)
+    from unnest($9::smallint[], $10::smallint[], $11::timestamptz[], $12::uuid[]) as lane (first, last, due, id)
     cross join lateral (
         select run.id, run.priority, run.due_at
-        from longhaul.run
-        where run.queue = wanted.queue
-          and run.state = 'queued'
-          and run.paused_at is null
-          and run.due_at <= coalesce($6::timestamptz, now())
-          and (run.priority, run.due_at, run.id) >= (lane.first, lane.due, lane.id)
-          and (run.priority, run.due_at) <= (lane.last, coalesce($6::timestamptz, now()))
-          and run.kind = any ($4)
-          -- Most runs need no functions; said apart, since the planner takes containment for a rarity.
-          and (run.functions = '{}' or run.functions <@ $5)
-          and run.crashes between $7 and $8
+        from unnest($3::text[]) as wanted (queue)
+        cross join lateral (
+            select run.id, run.priority, run.due_at
+            from longhaul.run
+            where run.queue = wanted.queue
+              and run.state = 'queued'
+              and run.paused_at is null
+              and run.due_at <= coalesce($6::timestamptz, now())
+              and (run.priority, run.due_at, run.id) >= (lane.first, lane.due, lane.id)
+              and (run.priority, run.due_at) <= (lane.last, coalesce($6::timestamptz, now()))
+              and run.kind = any ($4)
+              -- Most runs need no functions; said apart, since the planner takes containment for a rarity.
+              and (run.functions = '{}' or run.functions <@ $5)
+              and run.crashes between $7 and $8
+            order by run.priority, run.due_at, run.id
+            limit $2
+            for no key update skip locked
+        ) as run
         order by run.priority, run.due_at, run.id
         limit $2
-        for no key update skip locked
     ) as run
-    order by run.priority, run.due_at, run.id
+    -- Lanes come in the order of their priorities, and those behind the last one wanted are not looked at: what is locked
+    -- and not taken is kept from others.
     limit $2
 ), claimed as (
     update longhaul.run
@@ -60,6 +66,7 @@ select
     claimed.tenant,
     claimed.requester,
     claimed.deadline_at,
+    claimed.deadline_is_callers,
     claimed.agent_version_id as "agent_version_id: AgentVersionId",
     claimed.input::text as "input!",
     claimed.history::text as history,

@@ -76,6 +76,8 @@ impl Engine {
         )
         .execute(&self.pool)
         .await?;
+        #[cfg(feature = "planted-faults")]
+        self.apply_late(claim, late).await?;
         Ok(())
     }
 }

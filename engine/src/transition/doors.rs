@@ -138,6 +138,12 @@ impl Engine {
     /// `invalid_input`, …
     pub async fn start_run(&self, start: &StartRun) -> Result<Started, EngineError> {
         start.check()?;
+        #[cfg(feature = "planted-faults")]
+        let start = &crate::planted_fault::as_taken(start);
+        #[cfg(feature = "planted-faults")]
+        if let Some(started) = self.start_early(start).await? {
+            return Ok(started);
+        }
         // One with a key may have to wait for another's end: nobody is to wait with it.
         if start.idempotency_key.is_some() || start.bytes() > limits::GATHERED_START_BYTES_MAX {
             return self.start_alone(start).await;

@@ -70,13 +70,16 @@ impl Engine {
             return Ok(LiveLease::Lost);
         }
         let attention = rows.into_iter().filter_map(|row| {
+            let control = Control {
+                wakes: row.wakes.unwrap_or_default(),
+                cancel_requested: row.cancel_requested.unwrap_or_default(),
+                paused: row.paused.unwrap_or_default(),
+            };
+            #[cfg(feature = "planted-faults")]
+            let control = crate::planted_fault::heard(control);
             Some(Attention {
                 run: row.run_id?,
-                control: Control {
-                    wakes: row.wakes.unwrap_or_default(),
-                    cancel_requested: row.cancel_requested.unwrap_or_default(),
-                    paused: row.paused.unwrap_or_default(),
-                },
+                control,
             })
         });
         Ok(LiveLease::Extended(attention.collect()))

@@ -4,8 +4,6 @@
 
 mod columns;
 mod statements;
-#[cfg(feature = "planted-faults")]
-mod unfenced;
 
 use super::{Control, Ending};
 use crate::{Claim, Engine, EngineError, RunId};
@@ -191,6 +189,8 @@ impl Row {
             paused: self.paused,
         };
         if self.recorded {
+            #[cfg(feature = "planted-faults")]
+            let control = crate::planted_fault::heard(control);
             Recorded::Now(control)
         } else {
             Recorded::Refused(control)
@@ -259,9 +259,9 @@ impl Engine {
     /// it was: [`Engine::look`] tells, by the number of the last event.
     pub async fn record_batch(&self, batch: &[&Transition]) -> Result<Vec<Option<Recorded>>, EngineError> {
         #[cfg(feature = "planted-faults")]
-        let unfenced = self.unfenced(batch).await?;
+        let written = self.as_written(batch).await?;
         #[cfg(feature = "planted-faults")]
-        let batch = &unfenced.iter().collect::<Vec<_>>();
+        let batch = &written.iter().collect::<Vec<_>>();
         self.write(&self.pool, batch).await
     }
 

@@ -11,6 +11,8 @@ pub enum Release {
     Room,
     /// It was woken while it waited for people: whoever takes it up finds what they decided.
     Woken,
+    /// Its worker never heard that it had claimed it.
+    Unheard,
     /// Somebody paused it.
     Paused,
     /// Its driver broke: counted as a crash.
@@ -22,6 +24,7 @@ impl Release {
         match self {
             Self::Shutdown => "shutdown",
             Self::Woken => "woken",
+            Self::Unheard => "unheard",
             Self::Room => "room",
             Self::Paused => "paused",
             Self::DriverBroke => "driver_broke",

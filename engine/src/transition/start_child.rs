@@ -55,11 +55,14 @@ impl Engine {
         payload::check("input", &child.input, limits::INPUT_BYTES_MAX)?;
         let words = [&child.kind].into_iter().chain(&child.agent).chain(&child.queue);
         refuse_nul(words.chain(child.labels.iter().flat_map(|(name, value)| [name, value])))?;
+        let key = &child.key;
+        #[cfg(feature = "planted-faults")]
+        let key = &crate::planted_fault::child_key(key, parent.fence);
         Ok(sqlx::query_file_scalar!(
             "src/transition/start_child.sql",
             parent.run.0,
             parent.fence.0,
-            child.key,
+            key,
             child.kind,
             child.agent,
             child.input,

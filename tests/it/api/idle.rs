@@ -9,7 +9,7 @@ use std::time::Duration;
 async fn activity(world: &World) -> Vec<(i32, String)> {
     let pool = world.database.pool().await;
     sqlx::query_as(
-        "select pid, state || ' since ' || state_change from pg_stat_activity
+        "select pid, concat(state, ' since ', state_change) from pg_stat_activity
          where datname = current_database() and application_name = $1 order by pid",
     )
     .bind(APPLICATION)

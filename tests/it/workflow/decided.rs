@@ -380,3 +380,126 @@ async fn a_workflow_cannot_go_on_with_a_step_that_happened_without_its_result() 
     assert_eq!(open(&world, run).await.id, approval.id, "it may still be decided");
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn a_decision_is_done_while_another_branch_goes_round_and_round() {
+    let world = world().await;
+    let outside = Outside::default();
+    let register = {
+        let outside = outside.clone();
+        move |builder: Builder| {
+            builder.workflow("pays", move |ctx: Context, _: Order| {
+                let outside = outside.clone();
+                async move {
+                    let paying = ctx.step("pay", (), {
+                        let outside = outside.clone();
+                        move |call, ()| {
+                            let is_first = outside.keys("pay").is_empty();
+                            outside.note("pay", &call);
+                            async move {
+                                match is_first {
+                                    true => Err(FunctionError::transient("the line went dead")),
+                                    false => Ok(json!("paid")),
+                                }
+                            }
+                        }
+                    });
+                    let looking = async {
+                        loop {
+                            ctx.sleep(Duration::from_millis(20)).await?;
+                            ctx.step("look", (), |_, ()| async { Ok(()) }).read_only().await?;
+                        }
+                        #[expect(unreachable_code, reason = "it says what the loop fails with")]
+                        Ok::<(), StepFailed>(())
+                    };
+                    tokio::select! {
+                        paid = paying => Ok(paid?),
+                        looked = looking => Ok(json!(looked.map_err(worker::WorkflowError::from)?)),
+                    }
+                }
+            })
+        }
+    };
+    let worker = world.worker_with(world.config("worker A"), register);
+    let run = start(&world, "pays").await;
+    let approval = open(&world, run).await;
+
+    decide(&world, &approval, "did_not_happen").await;
+
+    let ended = world.until(run, "the run ends", |run| run.ended_at.is_some()).await;
+    assert_eq!(
+        (ended.state.as_str(), ended.result.as_deref()),
+        ("succeeded", Some("\"paid\""))
+    );
+    assert_eq!(outside.keys("pay").len(), 2);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn nobody_can_say_that_a_step_did_not_happen_within_the_limit_that_its_code_gives_it() {
+    let world = world().await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("pays", |ctx: Context, _: Order| async move {
+            let paying = ctx.step("pay", (), |_, ()| async {
+                Err::<Value, _>(FunctionError::transient("the line went dead"))
+            });
+            Ok(paying.timeout(Duration::from_secs(600)).await?)
+        })
+    });
+    let run = start(&world, "pays").await;
+    let approval = open(&world, run).await;
+
+    let settles = approval.settles_at.expect("it says when");
+    let waits = settles - approval.opened_at;
+    assert!((590..=601).contains(&waits.num_seconds()), "{waits}");
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_run_whose_code_asks_for_something_else_starts_nothing_more() {
+    let world = world().await;
+    let outside = Outside::default();
+    let register = |word: &'static str| {
+        let outside = outside.clone();
+        move |builder: Builder| {
+            builder.workflow("pays", move |ctx: Context, _: Order| {
+                let outside = outside.clone();
+                async move {
+                    let branch = |ctx: Context, name: &'static str| {
+                        let outside = outside.clone();
+                        async move {
+                            if name == "book" {
+                                ctx.sleep(Duration::from_millis(2500)).await?;
+                            }
+                            let input = if name == "pay" { word.to_owned() } else { String::new() };
+                            let step = ctx.step(name, input, move |call, _: String| {
+                                outside.note(name, &call);
+                                async move { Ok(json!(name)) }
+                            });
+                            step.await
+                        }
+                    };
+                    let made = ctx.parallel("branch", ["pay", "book"], branch).await;
+                    let made: Result<Vec<Value>, StepFailed> = made.into_iter().collect();
+                    Ok(made?)
+                }
+            })
+        }
+    };
+    let worker = world.worker_with(world.config("worker A"), register("one"));
+    let run = start(&world, "pays").await;
+    outside.made(1).await;
+    world
+        .until(run, "it sleeps", |run| run.waiting_for.as_deref() == Some("timer"))
+        .await;
+    worker.drain().await;
+
+    let worker = world.worker_with(world.config("worker B"), register("another"));
+    let approval = open(&world, run).await;
+
+    assert_eq!(approval.reason, "input_changed");
+    assert_eq!(outside.names(), ["pay"]);
+    let due = "select coalesce(to_jsonb(due_at), 'null') from longhaul.run where id = $1";
+    assert_eq!(world.sql(due, run).await, Value::Null, "no timer wakes it");
+    worker.drain().await;
+}

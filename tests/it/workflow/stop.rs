@@ -72,6 +72,56 @@ async fn a_workflow_ends_when_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn a_run_whose_cancel_meets_its_deadline_ends() {
+    let world = world().await;
+    let pool = world.database.pool().await;
+    let worker = world.worker_with(world.config("worker A"), |builder| {
+        builder.workflow("naps", |ctx: Context, _: serde_json::Value| async move {
+            // Short enough to be waited for with the run in hand.
+            Ok(ctx.sleep(Duration::from_millis(1900)).await?)
+        })
+    });
+    let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select now()").fetch_one(&pool).await.unwrap();
+    let start = StartRun {
+        deadline_at: Some(now + chrono::TimeDelta::milliseconds(1200)),
+        ..StartRun::workflow("naps", "{}")
+    };
+    let run = world.engine.start_run(&start).await.unwrap().run;
+    let begun = async {
+        while steps(&world, run).await["sleep#1"] != "waiting" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(longhaul_tests::world::PATIENCE, begun)
+        .await
+        .expect("it sleeps");
+
+    // The driver ends the run at its deadline before it can have heard of the cancel.
+    let mut cancelling = pool.begin().await.unwrap();
+    sqlx::query("select longhaul.cancel_run($1, notify => false)")
+        .bind(run.0)
+        .execute(&mut *cancelling)
+        .await
+        .unwrap();
+    let blocked =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let met = async {
+        while sqlx::query_scalar::<_, i64>(blocked).fetch_one(&pool).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(longhaul_tests::world::PATIENCE, met)
+        .await
+        .expect("they meet");
+    cancelling.commit().await.unwrap();
+
+    let ended = world.until(run, "the run ends", |run| run.ended_at.is_some()).await;
+    assert_eq!(ended.state, "cancelled");
+    world.events(run).await;
+    worker.drain().await;
+}
+
+#[tokio::test]
 async fn a_step_that_the_workflow_gave_up_has_an_end_when_the_run_has() {
     let world = world().await;
     let run = start(&world, "hasty").await;

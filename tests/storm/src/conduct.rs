@@ -8,6 +8,7 @@ mod part;
 mod planted;
 mod progress;
 mod script;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -43,13 +44,17 @@ pub(crate) const OPEN_RUNS: &str = "
 /// What transactions of workflows write to: an application's table, which forbids nothing.
 const SALES: &str = "create table storm_sale (run text not null, item text not null)";
 
+/// What an application writes beside what it asks for, in one transaction.
+const RECEIPTS: &str =
+    "create table storm_receipt (id text primary key, asked text not null, run text not null, of text)";
+
 /// A private Postgres is made, migrated and served, on a machine that may be busy.
 const PREPARED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Faults that are under way come to their end, and one worker starts.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
 
-/// After that all that is open ends.
+/// After that all that is open ends; on a machine that others want too, so many times later.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The dump of a long storm.
@@ -144,6 +149,8 @@ fn again(options: &Options, seed: u64) -> String {
 struct Victims {
     database_url: String,
     api_url: String,
+    #[serde(default)]
+    ledger_url: String,
 }
 
 /// What all parts are given.
@@ -166,8 +173,9 @@ async fn storm(options: &Options, stage: &Stage, parts: &mut Parts) -> anyhow::R
     let progress = Progress::new(&stage.folder, &victims.database_url)?;
     let settled = rage(options, stage, parts, (&victims, &progress)).await?;
     println!("storm: the faults are over; {}", progress.line().await);
+    let within = SETTLED_WITHIN.mul_f64(progress.machine().slowness);
     let open = tokio::select! {
-        open = progress.settle(SETTLED_WITHIN) => open,
+        open = progress.settle(within) => open,
         ended = parts.unexpected_end() => return Err(ended),
     };
 
@@ -181,6 +189,9 @@ async fn storm(options: &Options, stage: &Stage, parts: &mut Parts) -> anyhow::R
     // The judge knows the laws; these are promises that it cannot see broken.
     let mut beside: Vec<anyhow::Error> = [settled, open].into_iter().filter_map(Result::err).collect();
     beside.extend(parts.end().await);
+    shown::write(&model.asked(), &stage.folder)?;
+    let machine = progress.machine();
+    fs::write(stage.folder.join("machine.json"), serde_json::to_string(&machine)?)?;
     model.stop().await;
     let verdict = timeout(JUDGED_WITHIN, stage.judge(&beside)).await;
     verdict.context("the judge hangs")?
@@ -213,7 +224,8 @@ async fn rage(
     if word != "quiet" {
         bail!("the nemesis said {word:?} in place of quiet");
     }
-    let settled = timeout(SETTLED_WITHIN, parts.end_of_driver()).await;
+    let within = SETTLED_WITHIN.mul_f64(progress.machine().slowness);
+    let settled = timeout(within, parts.end_of_driver()).await;
     settled.unwrap_or_else(|_| Ok(Err(anyhow!("the driver still asks for what nobody tells it"))))
 }
 
@@ -253,7 +265,7 @@ impl Stage {
             "--workers".to_owned(),
             options.workers.to_string(),
             "--ledger-url".to_owned(),
-            ledger_url,
+            ledger_url.clone(),
             "--model-url".to_owned(),
             model.base_url(),
             "--program".to_owned(),
@@ -268,11 +280,11 @@ impl Stage {
         let victims: Victims = serde_json::from_str(&line).with_context(|| format!("the nemesis said {line:?}"))?;
         self.apply_agent(&victims.database_url).await?;
         let mut database = PgConnection::connect(&victims.database_url).await?;
-        database
-            .execute(SALES)
-            .await
-            .context("cannot make the table of sales")?;
-        Ok(victims)
+        for table in [SALES, RECEIPTS] {
+            let made = database.execute(table).await;
+            made.context("cannot make the application's tables")?;
+        }
+        Ok(Victims { ledger_url, ..victims })
     }
 
     async fn apply_agent(&self, database_url: &str) -> anyhow::Result<()> {
@@ -304,6 +316,8 @@ impl Stage {
             &victims.database_url,
             "--api-url",
             &victims.api_url,
+            "--ledger-url",
+            &victims.ledger_url,
             "--program",
             &program,
         ];

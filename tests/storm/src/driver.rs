@@ -4,13 +4,14 @@
 //! under the same key until somebody does. Never looks at what a run does. Start at [`drive`].
 
 mod doors;
+mod person;
 #[cfg(test)]
 mod tests;
 
 use crate::plan::{self, Meddling, Plan};
 use crate::record::{self, Door, DriverRecord, Log, Outcome};
 use anyhow::Context;
-use doors::{Doors, Request};
+use doors::{Doors, Receipt, Request};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,9 @@ const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(50), Duration::
 /// One start in so many is asked for twice at once.
 const TWINS_EVERY: u32 = 16;
 
+/// Of requests over SQL, one transaction in so many is rolled back when all is done, and asked again.
+const WITHDRAWN_EVERY: u32 = 8;
+
 /// How long is still settled when the conductor is gone, and perhaps all that could answer.
 const ALONE_FOR: Duration = Duration::from_secs(10);
 
@@ -43,6 +47,9 @@ pub(crate) struct Options {
     pub(crate) database_url: String,
     #[arg(long)]
     pub(crate) api_url: String,
+    /// Where people ask what became of a call
+    #[arg(long)]
+    pub(crate) ledger_url: String,
     /// The `longhaul` command
     #[arg(long)]
     pub(crate) program: PathBuf,
@@ -61,6 +68,7 @@ pub(crate) async fn drive(options: Options) -> anyhow::Result<()> {
     let starting = Arc::new(Semaphore::new(STARTING_MAX));
     let mut lives = JoinSet::new();
     let mut number = 0;
+    lives.spawn(Arc::clone(&driver).attend(conductor.clone()));
     while *conductor.borrow() == Word::GoOn {
         while let Some(life) = lives.try_join_next() {
             life.context("a run's life panicked")??;
@@ -239,12 +247,14 @@ impl Driver {
     /// Asks until the answer is known; the run's id, or nothing where it was refused.
     async fn ask(&self, mut question: Question) -> anyhow::Result<Option<String>> {
         let (mut pause, pause_max) = AGAIN_AFTER;
+        let mut may_withdraw = true;
         loop {
-            let outcome = self.doors.ask(question.door, &question.request).await;
-            self.write(&question, outcome.clone()).await?;
-            match outcome {
+            let withdrawn = may_withdraw && question.random.u32(..WITHDRAWN_EVERY) == 0;
+            match self.ask_once(&question, withdrawn).await? {
                 Outcome::Acknowledged(id) => return Ok(Some(id)),
                 Outcome::Refused(_) => return Ok(None),
+                // Now in earnest.
+                Outcome::RolledBack(_) => may_withdraw = false,
                 Outcome::Indeterminate(_) => {
                     tokio::time::sleep(pause).await;
                     pause = pause_max.min(pause * 2);
@@ -254,13 +264,26 @@ impl Driver {
         }
     }
 
-    async fn write(&self, question: &Question, outcome: Outcome) -> anyhow::Result<()> {
+    async fn ask_once(&self, question: &Question, withdrawn: bool) -> anyhow::Result<Outcome> {
+        let receipt = Receipt {
+            id: uuid::Uuid::new_v4().to_string(),
+            withdrawn,
+        };
+        let outcome = self.doors.ask(question.door, &question.request, &receipt).await;
+        let receipt = (question.door == Door::Sql).then_some(receipt.id);
+        self.write(question, receipt, outcome.clone()).await?;
+        Ok(outcome)
+    }
+
+    async fn write(&self, question: &Question, receipt: Option<String>, outcome: Outcome) -> anyhow::Result<()> {
         let record = DriverRecord {
             at: record::now(),
             asked: question.request.asked(),
             run: question.run,
             door: question.door,
             signal: question.request.place(),
+            decision: question.request.decision().cloned(),
+            receipt,
             outcome,
         };
         let log = Arc::clone(&self.log);

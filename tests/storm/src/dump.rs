@@ -11,7 +11,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 /// Each file's name, and the select whose rows it holds.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 11] = [
     (
         "taken",
         "select (extract(epoch from clock_timestamp()) * 1000000)::bigint as at",
@@ -82,7 +82,10 @@ const TABLES: [(&str, &str); 9] = [
              data ->> 'why' as why,
              data ->> 'from' as came_from,
              data ->> 'for' as parked_for,
-             (extract(epoch from (data ->> 'until')::timestamptz) * 1000000)::bigint as until
+             (extract(epoch from (data ->> 'until')::timestamptz) * 1000000)::bigint as until,
+             data ->> 'by' as by,
+             data ->> 'verb' as verb,
+             (extract(epoch from (data ->> 'due_at')::timestamptz) * 1000000)::bigint as due_at
          from longhaul.event
          order by run_id, seq",
     ),
@@ -97,9 +100,19 @@ const TABLES: [(&str, &str); 9] = [
         "select run_id, name, wake, id, payload::text as payload from longhaul.signal order by run_id, wake",
     ),
     ("sale", "select run, item from storm_sale order by run, item"),
+    ("receipt", "select id, asked, run, of from storm_receipt order by id"),
+    (
+        "approval",
+        "select
+             run_id, id, step_seq, attempt, state, verb,
+             (extract(epoch from settles_at) * 1000000)::bigint as settles_at,
+             (extract(epoch from decided_at) * 1000000)::bigint as decided_at
+         from longhaul.approval
+         order by run_id, opened_at, id",
+    ),
 ];
 
-/// Writes `run`, `step`, `attempt`, `event`, `request`, `signal`, `sale` and `worker` to `folder`, one JSON line a row, and in `taken`
+/// Writes `run`, `step`, `attempt`, `event`, `request`, `signal`, `sale`, `receipt`, `approval` and `worker` to `folder`, one JSON line a row, and in `taken`
 /// when that was.
 pub(crate) async fn dump(database_url: &str, folder: &Path) -> anyhow::Result<()> {
     tokio::fs::create_dir_all(folder)

@@ -7,16 +7,17 @@
 mod account;
 mod history;
 mod law;
+mod records;
 mod row;
 mod span;
 #[cfg(test)]
 mod tests;
 
+use crate::record::name;
 use account::Verdict;
 use anyhow::Context;
 use history::History;
 use law::{Finding, LAWS};
-use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -70,13 +71,19 @@ pub(crate) fn judge(options: &Options) -> anyhow::Result<ExitCode> {
 type Findings = Vec<(&'static law::Law, Vec<Finding>)>;
 
 fn findings(history: &History) -> Findings {
-    let broken = LAWS.iter().map(|law| (law, (law.broken)(history)));
+    let broken = LAWS.iter().map(|law| {
+        let findings = (law.broken)(history).into_iter();
+        (law, findings.map(|finding| dated(history, finding)).collect::<Vec<_>>())
+    });
     broken.filter(|(_, findings)| !findings.is_empty()).collect()
 }
 
-/// A name as it is written down.
-fn name(named: &impl Serialize) -> String {
-    let name = serde_json::to_value(named).ok();
-    name.and_then(|name| name.as_str().map(ToOwned::to_owned))
-        .unwrap_or_default()
+/// What tells of a run and of no instant was there by the run's last event.
+fn dated(history: &History, finding: Finding) -> Finding {
+    let run = finding.run.and_then(|id| history.runs.get(&id));
+    let last = run.and_then(|run| run.events.last()).map(|event| event.at);
+    Finding {
+        at: finding.at.or(last),
+        ..finding
+    }
 }

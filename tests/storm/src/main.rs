@@ -15,11 +15,13 @@ mod driver;
 mod dump;
 mod judge;
 mod ledger;
+mod machine;
 mod nemesis;
 mod note;
 mod orders;
 mod plan;
 mod record;
+mod score;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -30,6 +32,8 @@ use std::process::ExitCode;
 enum Part {
     /// The whole storm; `cargo xtask storm` starts this one
     Conduct(conduct::Options),
+    /// A storm for each planted fault, and one without it; `cargo xtask storm --score` starts this one
+    Score(score::Options),
     /// The world outside
     Ledger(ledger::Options),
     /// A command that a worker runs: tells the ledger, and ends as the ledger says
@@ -57,6 +61,7 @@ async fn run(part: Part) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match part {
         Part::Conduct(options) => Ok(conduct::conduct(options).await),
+        Part::Score(options) => score::score(options).await,
         Part::Ledger(options) => Ok(ended(ledger::serve(options).await)),
         Part::Note => note::note(),
         Part::Drive(options) => Ok(ended(driver::drive(options).await)),

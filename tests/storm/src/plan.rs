@@ -15,6 +15,10 @@ const SHAPES: u64 = 40;
 /// The last turn answers; those before it call tools.
 const CALLING_TURNS: std::ops::RangeInclusive<usize> = 1..=4;
 const CALLS: std::ops::RangeInclusive<usize> = 1..=4;
+/// One shape of the agent asks for so many calls at once …
+const MANY_CALLS: usize = 200;
+/// … of which the agent's limit lets so many be made; the others are answered all the same.
+pub(crate) const CALLS_MAX: usize = 64;
 /// One run in so many is of the workflow.
 const WORKFLOWS_EVERY: u32 = 3;
 /// The numbers of children begin here: nobody asks for so many runs.
@@ -333,8 +337,23 @@ impl Plan {
         };
         (1..)
             .zip(turns)
-            .flat_map(|(turn, calls)| calls.iter().enumerate().map(move |(index, call)| (turn, index, *call)))
+            .flat_map(|(turn, calls)| {
+                let made = calls.iter().enumerate().take(CALLS_MAX);
+                made.map(move |(index, call)| (turn, index, *call))
+            })
             .collect()
+    }
+
+    /// How many calls of the run are asked for and, for there being too many of them, not made.
+    pub(crate) fn unmade(&self, run: &RunPlan) -> usize {
+        let turns = match run.kind {
+            Kind::Agent => self.shape(run).turns.as_slice(),
+            Kind::Workflow => &[],
+        };
+        turns
+            .iter()
+            .map(|turn| turn.calls.len().saturating_sub(CALLS_MAX))
+            .sum()
     }
 }
 
@@ -368,10 +387,27 @@ pub(crate) fn random(seed: u64, stream: &str, number: u64) -> fastrand::Rng {
 fn shape(seed: u64, number: u64) -> Shape {
     let mut random = random(seed, "shape", number);
     let turns = random.usize(CALLING_TURNS);
+    let mut turns: Vec<Turn> = (0..turns).map(|_| turn(&mut random)).collect();
+    if number == SHAPES - 1 {
+        turns.truncate(1);
+        turns[0].calls = (0..MANY_CALLS).map(many).collect();
+    }
     Shape {
         name: format!("shape-{number:02}"),
-        turns: (0..turns).map(|_| turn(&mut random)).collect(),
+        turns,
         last_trouble: trouble(&mut random),
+    }
+}
+
+/// One of very many calls: none that leaves a doubt.
+fn many(index: usize) -> Call {
+    Call {
+        front: Front::Http,
+        declared: if index.is_multiple_of(2) {
+            Declared::Idempotent
+        } else {
+            Declared::ReadOnly
+        },
     }
 }
 

@@ -25,6 +25,13 @@ pub(crate) fn now() -> Micros {
     Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
 }
 
+/// A name as it is written down.
+pub(crate) fn name(named: &impl Serialize) -> String {
+    let name = serde_json::to_value(named).ok();
+    name.and_then(|name| name.as_str().map(ToOwned::to_owned))
+        .unwrap_or_default()
+}
+
 /// A file that records are appended to.
 pub(crate) struct Log(Mutex<File>);
 
@@ -92,6 +99,14 @@ pub(crate) enum Declared {
 impl Declared {
     pub(crate) const ALL: [Self; 3] = [Self::ReadOnly, Self::Idempotent, Self::AtMostOnce];
 
+    /// How often a call may be tried. What changes nothing is given up early, so that this comes true in a storm.
+    pub(crate) const fn attempts_max(self) -> i32 {
+        match self {
+            Self::ReadOnly => 6,
+            Self::Idempotent | Self::AtMostOnce => 20,
+        }
+    }
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::ReadOnly => "read_only",
@@ -138,6 +153,13 @@ pub(crate) enum LedgerRecord {
         /// Whether all of a good answer was handed to the network and the caller was still there.
         delivered: bool,
     },
+    /// Somebody asked what became of a key.
+    Looked {
+        at: Micros,
+        key: String,
+        /// The arrival that made it take place; nothing: it had not by then.
+        found: Option<u64>,
+    },
 }
 
 /// How a run is started.
@@ -160,7 +182,20 @@ pub(crate) struct DriverRecord {
     /// The place of a signal among those of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signal: Option<u64>,
+    /// What was decided about which approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) decision: Option<Decision>,
+    /// What the application's own row is called that is written in the same transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) receipt: Option<String>,
     pub(crate) outcome: Outcome,
+}
+
+/// A person's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Decision {
+    pub(crate) approval: String,
+    pub(crate) verb: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -171,6 +206,7 @@ pub(crate) enum Asked {
     Pause,
     Resume,
     Signal,
+    Decide,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +218,40 @@ pub(crate) enum Outcome {
     Indeterminate(String),
     /// Refused for good, with this code.
     Refused(String),
+    /// Done, for this run id, in a transaction that was then rolled back: it never was.
+    RolledBack(String),
+}
+
+/// What the model was shown in one request (`model.jsonl`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    /// The number of the run in the plan.
+    pub(crate) run: u64,
+    pub(crate) exchanges: Vec<Exchange>,
+}
+
+/// The calls of a turn, and what the model was told of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Exchange {
+    pub(crate) asked: Vec<Told>,
+    pub(crate) told: Vec<Told>,
+}
+
+/// A call, or its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// The provider's, which the two have in common.
+    pub(crate) id: String,
+    /// What the call asks for, or what its receipt is of. A result without a receipt has none.
+    pub(crate) effect: Option<String>,
+}
+
+/// What the storm was run on (`machine.json`).
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    /// 1 where the storm had it to itself, and more where others wanted it too: the bounds of laws of time are so many
+    /// times as long.
+    pub(crate) slowness: f64,
 }
 
 /// What the nemesis did (`nemesis.jsonl`).

@@ -3,6 +3,7 @@
 //! Owns one claimed run: its journal in memory, the calls in flight, and the order in which they are recorded. Decides
 //! nothing that [`agent::next_action`] could decide. Start at [`Driver::run`].
 
+mod admission;
 mod attempt;
 mod begin;
 mod cache;
@@ -13,13 +14,15 @@ mod fallback;
 mod outcome;
 mod stop;
 mod take_up;
+mod transaction;
 mod wanted;
 
 use super::{Held, MOMENT, Shared, Version};
+use crate::gates::Admitted;
 use crate::hold::{Flow, Hold, Rest};
 use crate::scribe::{Draft, Scribe, Written};
 use agent::next_action::{Action, WaitFor, next_action};
-use agent::{Journal, Step, StepError};
+use agent::{Bound, Journal, Step, StepError};
 use attempt::{Finished, InFlight};
 use begin::Sent;
 use chrono::{DateTime, Utc};
@@ -43,6 +46,8 @@ struct Driver {
     tenant: String,
     requester: String,
     journal: Journal,
+    /// Who set the deadline of the run.
+    deadline_bound: Bound,
     /// What is recorded under this one or an earlier one came before the last resume.
     resumed_fence: Fence,
     /// The count of wake-ups at which people's decisions were last read.
@@ -50,6 +55,10 @@ struct Driver {
     /// What each step sends: the same bytes in every attempt.
     sent: HashMap<u32, Sent>,
     in_flight: InFlight,
+    /// Calls that were let out, until their results are recorded.
+    admitted: HashMap<u32, Admitted>,
+    /// The count of wake-ups at which gates were last asked.
+    gates_asked_at: i64,
 }
 
 /// What a driver waits for.
@@ -66,13 +75,14 @@ impl Driver {
                 return self.wind_down(stop).await;
             }
             self.take_up_decisions().await?;
-            let flow = match next_action(&self.version.agent, &self.journal, self.hold.now()) {
+            self.look_at_gates();
+            let flow = match self.decide() {
                 Action::Act(moves) => self.act(moves).await?,
                 Action::Await { until } => self.wait(until).await?,
                 Action::Wait { until } if until - self.hold.now() <= MOMENT => self.wait(Some(until)).await?,
                 Action::Wait { until } => self.park("timer", "retry", Some(until)).await?,
                 Action::Park {
-                    waiting_for: WaitFor::Probe,
+                    waiting_for: WaitFor::Probe | WaitFor::Limit,
                     until: Some(until),
                     ..
                 } if until - self.hold.now() <= MOMENT => self.wait(Some(until)).await?,
@@ -93,6 +103,13 @@ impl Driver {
         }
     }
 
+    fn decide(&self) -> Action {
+        let journal = &self.journal;
+        #[cfg(feature = "planted-faults")]
+        let journal = &crate::planted_fault::seen(journal);
+        next_action(&self.version.agent, journal, self.hold.now())
+    }
+
     /// Waits for a result, an instant, or a word from outside.
     async fn wait(&mut self, until: Option<DateTime<Utc>>) -> Result<Flow, EngineError> {
         match self.signal(until).await {
@@ -103,10 +120,12 @@ impl Driver {
 
     async fn signal(&mut self, until: Option<DateTime<Utc>>) -> Signal {
         let pause = until.map(|until| (until - self.hold.now()).to_std().unwrap_or(Duration::ZERO));
+        let (room, waits_for_room) = (Arc::clone(&self.hold.shared.gates.room), self.waits_for_room());
         tokio::select! {
             biased;
             Some(finished) = self.in_flight.next() => Signal::Finished(Box::new(finished)),
             () = self.hold.word() => Signal::LookAgain,
+            _ = room.acquire(), if waits_for_room => Signal::LookAgain,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => Signal::LookAgain,
         }
     }
@@ -163,6 +182,11 @@ impl Driver {
             code = error.code,
             "run {} cannot be driven: {}", scribe.claim.run, error.message
         );
-        scribe.finish(Ending::Failed(json!(error).to_string())).await.map(drop)
+        let failed = Ending::Failed(json!(error).to_string());
+        if let Written::Refused(_) = scribe.finish(failed).await? {
+            // A cancel came first.
+            scribe.finish(Ending::Cancelled).await?;
+        }
+        Ok(())
     }
 }

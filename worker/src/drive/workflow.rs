@@ -12,6 +12,7 @@ mod commit;
 mod decided;
 mod stop;
 mod waits;
+mod withdraw;
 
 use super::{Held, MOMENT, Shared};
 use crate::hold::{Flow, Hold, Rest};
@@ -119,6 +120,8 @@ struct OpenStep {
     attempts_max: u32,
     maybe_applied: bool,
     budget_from: DateTime<Utc>,
+    /// Its last attempt.
+    began_at: DateTime<Utc>,
     fresh_budget: bool,
     replaces: Option<i32>,
     phase: Phase,
@@ -153,6 +156,19 @@ impl Driver {
                 drop(running);
                 return self.wind_down(stop).await;
             }
+            if self.is_halted() {
+                if self.may_be_decided() && self.in_flight.is_empty() {
+                    drop(running);
+                    return self.look_again().await;
+                }
+                if self.halt().await? == Flow::Done {
+                    return Ok(());
+                }
+                continue;
+            }
+            if self.may_be_decided() {
+                self.take_up_news().await?;
+            }
             self.ripen();
             if let Poll::Ready(ended) = futures_util::poll!(running.as_mut()) {
                 return self.end(ended).await;
@@ -174,10 +190,6 @@ impl Driver {
                 None => {}
             }
             if let Some(park) = self.rest() {
-                if self.may_be_decided() {
-                    drop(running);
-                    return self.look_again().await;
-                }
                 if self.park(park).await? == Flow::Done {
                     return Ok(());
                 }
@@ -188,6 +200,39 @@ impl Driver {
                 ended = running.as_mut() => return self.end(ended).await,
                 () = self.something() => {}
             }
+        }
+    }
+
+    /// Whether nothing of the run may go on until a person has looked.
+    fn is_halted(&self) -> bool {
+        self.stuck.as_ref().is_some_and(|stuck| stuck.is_whole)
+    }
+
+    /// Takes in what is out, and parks when nothing is.
+    async fn halt(&mut self) -> Result<Flow, EngineError> {
+        if self.has_work() {
+            return self.work().await;
+        }
+        match self.rest() {
+            Some(park) => self.park(park).await,
+            None => {
+                self.next_result(self.deadline).await;
+                Ok(Flow::GoOn)
+            }
+        }
+    }
+
+    /// Waits for a result, for somebody who wants something of the run, or for an instant.
+    async fn next_result(&mut self, until: Option<DateTime<Utc>>) {
+        let left = until.map(|until| (until - self.hold.now()).to_std().unwrap_or_default());
+        let finished = tokio::select! {
+            biased;
+            Some(finished) = self.in_flight.next() => Some(finished),
+            () = self.hold.word() => None,
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => None,
+        };
+        if let Some(finished) = finished {
+            self.take_finished(finished);
         }
     }
 
@@ -271,10 +316,14 @@ impl Driver {
             if self.commit_all().await? == Flow::Done {
                 return Ok(());
             }
-            let Some(finished) = self.in_flight.next().await else {
+            if self.in_flight.is_empty() {
                 break;
-            };
-            self.take_finished(finished);
+            }
+            // Each attempt ends with the run's time.
+            if let Some(stop) = self.stop().filter(|stop| *stop != Why::Deadline) {
+                return self.wind_down(stop).await;
+            }
+            self.next_result(None).await;
         }
         // What the workflow gave up, or did not ask for again.
         if self.stuck.is_none()

@@ -1,7 +1,7 @@
 //! What a failure of the transport means: whether anything left this process, and which time limit ended it.
 
 use agent::wire::messages::{ModelError, WireError};
-use agent::{AttemptOutcome, ErrorClass, StepError};
+use agent::{AttemptOutcome, Bound, CallLimit, ErrorClass, StepError};
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -24,31 +24,61 @@ pub(super) struct TimeLimit {
     /// Its name, which is the error's code.
     pub(super) code: &'static str,
     message: String,
+    limit: CallLimit,
 }
 
 impl TimeLimit {
     /// The call is out, and nobody can say how far it came.
     pub(super) fn outcome(self) -> AttemptOutcome<String> {
         AttemptOutcome::Ambiguous {
-            error: StepError::new(ErrorClass::Timeout, self.code, self.message),
+            error: StepError::new(ErrorClass::Timeout, self.code, self.message).limited(self.limit),
             retry_after: None,
         }
     }
 }
 
 /// The whole call took too long.
-pub(super) fn time_is_over(limit: Duration) -> TimeLimit {
+pub(super) fn time_is_over(limit: CallLimit) -> TimeLimit {
     TimeLimit {
         code: "model_timeout",
-        message: format!("the model call took longer than its {limit:?}"),
+        message: format!(
+            "the model call did not end within {:?}: {}",
+            limit.timeout,
+            limit.bound.set_by()
+        ),
+        limit,
+    }
+}
+
+/// No answer began.
+pub(super) fn no_first_byte(timeout: Duration) -> TimeLimit {
+    let limit = CallLimit {
+        timeout,
+        bound: Bound::FirstByte,
+    };
+    TimeLimit {
+        code: "model_first_byte_timeout",
+        message: format!(
+            "the model's answer did not begin within {timeout:?}: {}",
+            limit.bound.set_by()
+        ),
+        limit,
     }
 }
 
 /// A stream fell silent.
-pub(super) fn silence(limit: Duration) -> TimeLimit {
+pub(super) fn silence(timeout: Duration) -> TimeLimit {
+    let limit = CallLimit {
+        timeout,
+        bound: Bound::Idle,
+    };
     TimeLimit {
         code: "model_idle_timeout",
-        message: format!("the model's stream was silent for {limit:?}"),
+        message: format!(
+            "the model's stream was silent for {timeout:?}: {}",
+            limit.bound.set_by()
+        ),
+        limit,
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 mod endpoint;
+mod limits;
 
 use endpoint::{Act, Endpoint, answer, perform, write};
 
@@ -41,7 +42,9 @@ fn model() -> Model {
         max_tokens: 100,
         stream: true,
         timeout_seconds: 600,
+        first_byte_timeout_seconds: None,
         idle_timeout_seconds: 120,
+        breaker: agent::gate::Breaker::default(),
         retry: RetryPolicy {
             attempts_max: 3,
             initial_ms: 500,
@@ -61,9 +64,8 @@ fn client(base_url: &str) -> ModelClient {
 
 fn call(model: &Model, timeout: Duration, idle_timeout: Duration) -> ModelCall<'_> {
     ModelCall {
-        timeout,
         idle_timeout,
-        ..ModelCall::new(BODY, model, timeout, NOON.parse().unwrap())
+        ..ModelCall::new(BODY, model, CallLimit::own(timeout), NOON.parse().unwrap())
     }
 }
 

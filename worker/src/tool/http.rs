@@ -19,14 +19,14 @@ pub(super) use address::Names;
 use address::{Guard, Reach, Refused};
 use agent::definition::HttpTool;
 use agent::tool::OUTPUT_BYTES_MAX;
-use agent::{AttemptOutcome, ErrorClass, StepError};
+use agent::{AttemptOutcome, Bound, CallLimit, ErrorClass, StepError};
 use prepare::{Prepared, Target, Unsendable};
 use reply::{Body, End, Head};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What is read of a body; enough to say how much longer than the shown output it is.
@@ -54,44 +54,40 @@ pub(super) struct Request<'a> {
     pub(super) tool: &'a HttpTool,
 }
 
-/// One client for each reach and each limit of [`CONNECT_LIMITS`], made when first needed: a worker without HTTP tools
-/// needs no certificates.
+/// One client for each reach and each limit on connecting, made when first needed: a worker without HTTP tools needs no
+/// certificates.
 #[derive(Debug)]
 pub(super) struct Clients {
     names: Names,
-    built: [[OnceLock<reqwest::Client>; CONNECT_LIMITS.len()]; Reach::ALL.len()],
+    built: Mutex<HashMap<(Reach, Duration), reqwest::Client>>,
 }
 
 /// A client and its connect limit.
 struct Client {
     client: reqwest::Client,
-    connect_limit: Duration,
+    connect: CallLimit,
 }
 
 impl Clients {
     pub(super) fn new(names: Names) -> Self {
         Self {
             names,
-            built: [const { [const { OnceLock::new() }; CONNECT_LIMITS.len()] }; Reach::ALL.len()],
+            built: Mutex::default(),
         }
     }
 
-    fn client(&self, reach: Reach, timeout: Duration) -> Result<Client, StepError> {
-        let index = CONNECT_LIMITS
-            .iter()
-            .position(|limit| *limit < timeout)
-            .unwrap_or(CONNECT_LIMITS.len() - 1);
-        let connect_limit = CONNECT_LIMITS[index];
-        let place = &self.built[reach as usize][index];
-        if let Some(client) = place.get() {
+    fn client(&self, reach: Reach, connect: CallLimit) -> Result<Client, StepError> {
+        let key = (reach, connect.timeout);
+        let built = || self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = built().get(&key) {
             let client = client.clone();
-            return Ok(Client { client, connect_limit });
+            return Ok(Client { client, connect });
         }
         let guard = Guard {
             names: self.names.clone(),
             reach,
         };
-        let built = build(connect_limit, guard).map_err(|error| {
+        let client = build(connect.timeout, guard).map_err(|error| {
             let why = root_cause(&error);
             StepError::new(
                 ErrorClass::Permanent,
@@ -101,9 +97,29 @@ impl Clients {
             .suggest("check that this machine has its certificate authorities installed")
             .fatal()
         })?;
-        let client = place.get_or_init(|| built).clone();
-        Ok(Client { client, connect_limit })
+        built().insert(key, client.clone());
+        Ok(Client { client, connect })
     }
+}
+
+/// The limit on connecting: the tool's own, if that ends before the call's.
+fn connect_limit(tool: &HttpTool, timeout: Duration) -> CallLimit {
+    let own = seconds(tool.connect_timeout_seconds).filter(|own| *own < timeout);
+    let longest = CONNECT_LIMITS.into_iter().find(|limit| *limit < timeout);
+    let shortest = CONNECT_LIMITS[CONNECT_LIMITS.len() - 1];
+    CallLimit {
+        timeout: own.or(longest).unwrap_or(shortest),
+        bound: Bound::Connect,
+    }
+}
+
+fn seconds(number: Option<u32>) -> Option<Duration> {
+    number.map(|number| Duration::from_secs(u64::from(number)))
+}
+
+/// The limit on a part of the call, where its tool has one.
+fn part(number: Option<u32>, bound: Bound) -> Option<CallLimit> {
+    seconds(number).map(|timeout| CallLimit { timeout, bound })
 }
 
 fn build(connect_limit: Duration, guard: Guard) -> reqwest::Result<reqwest::Client> {
@@ -129,6 +145,7 @@ pub(super) async fn call(
     call: &Call<'_>,
     request: Request<'_>,
 ) -> Attempt {
+    let tool = request.tool;
     let Prepared {
         client,
         request,
@@ -139,7 +156,11 @@ pub(super) async fn call(
         Err(Unsendable::Refused(refused, host)) => return address_refused(refused, &host),
     };
     let mut limit = Limit::of(call);
-    match limit.within(client.client.execute(request)).await {
+    let (first_byte, idle) = (
+        part(tool.first_byte_timeout_seconds, Bound::FirstByte),
+        part(tool.idle_timeout_seconds, Bound::Idle),
+    );
+    match limit.within_part(first_byte, client.client.execute(request)).await {
         None => Attempt {
             outcome: AttemptOutcome::Ambiguous {
                 error: limit.expired(),
@@ -149,12 +170,12 @@ pub(super) async fn call(
         },
         Some(Err(error)) if let Some(refused) = Refused::behind(&error) => address_refused(refused, &target.host),
         Some(Err(error)) => Attempt {
-            outcome: send_failed(&error, client.connect_limit, &target),
+            outcome: send_failed(&error, client.connect, &target),
             evidence: evidence(&target, &limit),
         },
         Some(Ok(response)) => {
             let head = Head::of(&response, call.now);
-            let body = read(response, &mut limit).await;
+            let body = read(response, (&mut limit, idle)).await;
             let mut evidence = evidence(&target, &limit);
             reply::add_evidence(&mut evidence, &head, &body, &target.secrets);
             Attempt {
@@ -177,29 +198,25 @@ fn evidence(target: &Target, limit: &Limit) -> Value {
 }
 
 /// Reads the body up to [`BODY_BYTES_MAX`].
-async fn read(mut response: reqwest::Response, limit: &mut Limit) -> Body {
+async fn read(mut response: reqwest::Response, (limit, idle): (&mut Limit, Option<CallLimit>)) -> Body {
     let mut bytes = Vec::new();
-    let end = limit
-        .within(async {
-            loop {
-                match response.chunk().await {
-                    Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-                    Ok(None) => return End::Complete,
-                    Err(error) => return End::Broken(root_cause(&error)),
-                }
-                if bytes.len() > BODY_BYTES_MAX {
-                    return End::Capped;
-                }
-            }
-        })
-        .await
-        .unwrap_or(End::TimedOut);
+    let end = loop {
+        match limit.within_part(idle, response.chunk()).await {
+            None => break End::TimedOut,
+            Some(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+            Some(Ok(None)) => break End::Complete,
+            Some(Err(error)) => break End::Broken(root_cause(&error)),
+        }
+        if bytes.len() > BODY_BYTES_MAX {
+            break End::Capped;
+        }
+    };
     bytes.truncate(BODY_BYTES_MAX);
     Body { bytes, end }
 }
 
 /// No reply came. While the connection was being made nothing can have been sent; after that, nobody knows.
-fn send_failed<T>(error: &reqwest::Error, connect_limit: Duration, target: &Target) -> AttemptOutcome<T> {
+fn send_failed<T>(error: &reqwest::Error, connect: CallLimit, target: &Target) -> AttemptOutcome<T> {
     let host = &target.host;
     let why = target.secrets.hide(root_cause(error));
     if error.is_builder() {
@@ -220,18 +237,17 @@ fn send_failed<T>(error: &reqwest::Error, connect_limit: Duration, target: &Targ
             retry_after: None,
         };
     }
-    let (code, message) = if error.is_timeout() {
-        let limit_ms = connect_limit.as_millis();
-        (
-            "connect_timeout",
-            format!("no connection to {host} within {limit_ms} ms: the connect limit"),
-        )
+    let transient = |code, message| StepError::new(ErrorClass::Transient, code, message);
+    let error = if error.is_timeout() {
+        let (limit_ms, set_by) = (connect.timeout.as_millis(), connect.bound.set_by());
+        let message = format!("no connection to {host} within {limit_ms} ms: {set_by}");
+        transient("connect_timeout", message).limited(connect)
     } else if is_refused(error) {
-        ("connection_refused", format!("{host} refused the connection"))
+        transient("connection_refused", format!("{host} refused the connection"))
     } else {
-        ("connect_failed", format!("no connection to {host}: {why}"))
+        transient("connect_failed", format!("no connection to {host}: {why}"))
     };
-    AttemptOutcome::NotSent(StepError::new(ErrorClass::Transient, code, message))
+    AttemptOutcome::NotSent(error)
 }
 
 fn is_refused(error: &reqwest::Error) -> bool {

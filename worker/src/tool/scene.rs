@@ -6,7 +6,7 @@ use agent::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, OnEr
 use agent::effect::Effect;
 use agent::sanitise::Sanitise;
 use agent::tool::ToolRequest;
-use agent::{AttemptOutcome, StepError, ToolOutcome};
+use agent::{AttemptOutcome, Bound, CallLimit, StepError, ToolOutcome};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,6 +58,8 @@ impl Scene {
             after: Vec::new(),
             parallel: true,
             sanitise: Sanitise::default(),
+            breaker: agent::gate::Breaker::default(),
+            limit: None,
             action,
         };
         Self {
@@ -78,6 +80,9 @@ impl Scene {
             headers: BTreeMap::new(),
             idempotency_header: "Idempotency-Key".into(),
             allow_hosts: vec!["127.0.0.1".into()],
+            connect_timeout_seconds: None,
+            first_byte_timeout_seconds: None,
+            idle_timeout_seconds: None,
         });
         let request = ToolRequest::Http {
             method: "POST".into(),
@@ -195,7 +200,7 @@ impl Scene {
             request: &self.request,
             key: KEY,
             attempt: 2,
-            timeout: self.timeout,
+            limit: CallLimit::own(self.tool.timeout()).within(self.timeout, Bound::Run),
             now: noon(),
             context: CallContext {
                 run: "run-1".into(),

@@ -349,8 +349,9 @@ pub(super) fn unwritable(name: &str, error: &serde_json::Error) -> StepFailed {
 
 /// What a step came to, as it is recorded.
 pub(super) fn output_text<O: Serialize>(output: &O) -> Result<String, FunctionError> {
-    serde_json::to_string(output)
-        .map_err(|error| FunctionError::permanent(format!("its output cannot be written as JSON: {error}")))
+    serde_json::to_string(output).map_err(|error| {
+        FunctionError::permanent(format!("its output cannot be written as JSON: {error}")).code("output_unreadable")
+    })
 }
 
 /// What was recorded, as the code wants it.

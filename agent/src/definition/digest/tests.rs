@@ -1,10 +1,11 @@
 use super::{canonical_text, digest_text};
 use crate::definition::{
-    Agent, CommandLimits, CommandTool, FunctionTool, HttpTool, Limits, Model, OnError, OnRefusal, RetryPolicy, Tool,
-    ToolAction,
+    Agent, CommandLimits, CommandTool, FunctionTool, HttpTool, Limits, Model, OnError, OnRefusal, RetryPolicy, SqlTool,
+    Tool, ToolAction,
 };
 use crate::effect::Effect;
 use crate::fallback::{CachePolicy, Escalation, Fallback, Priority, Substitute};
+use crate::gate::Breaker;
 use crate::sanitise::{Change, Rule, Sanitise};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -42,14 +43,19 @@ fn action() -> impl Strategy<Value = ToolAction> {
         btree_map(any::<String>(), any::<String>(), 0..3),
         any::<String>(),
         vec(any::<String>(), 0..3),
+        any::<[Option<u32>; 3]>(),
     )
-        .prop_map(|(method, url, headers, idempotency_header, allow_hosts)| {
+        .prop_map(|(method, url, headers, idempotency_header, allow_hosts, limits)| {
+            let [connect, first_byte, idle] = limits;
             ToolAction::Http(HttpTool {
                 method,
                 url,
                 headers,
                 idempotency_header,
                 allow_hosts,
+                connect_timeout_seconds: connect,
+                first_byte_timeout_seconds: first_byte,
+                idle_timeout_seconds: idle,
             })
         });
     let lists = (
@@ -79,7 +85,14 @@ fn action() -> impl Strategy<Value = ToolAction> {
         })
     });
     let function = any::<String>().prop_map(|function| ToolAction::Function(FunctionTool { function }));
-    prop_oneof![http, command, function]
+    let sql = any::<(String, Option<String>, u32)>().prop_map(|(statement, database, row_limit)| {
+        ToolAction::Sql(SqlTool {
+            statement,
+            database,
+            row_limit,
+        })
+    });
+    prop_oneof![http, command, function, sql]
 }
 
 type Manner = (Option<CachePolicy>, Vec<Fallback>, Vec<String>, bool, Sanitise);
@@ -142,7 +155,7 @@ prop_compose! {
         let (cache, fallback, after, parallel, sanitise) = manner;
         Tool {
             name, description, effect, input, strict, timeout_seconds, retry, on_error, probe: None, cache, fallback, after,
-            parallel, sanitise, action,
+            parallel, sanitise, breaker: Breaker::default(), limit: None, action,
         }
     }
 }
@@ -151,10 +164,11 @@ prop_compose! {
     fn model()(
         (name, api_version) in any::<(String, String)>(),
         (max_tokens, timeout_seconds, idle_timeout_seconds) in any::<(u32, u32, u32)>(),
+        first_byte_timeout_seconds in any::<Option<u32>>(),
         stream in any::<bool>(),
         retry in retry(),
     ) -> Model {
-        Model { name, api_version, max_tokens, stream, timeout_seconds, idle_timeout_seconds, retry }
+        Model { name, api_version, max_tokens, stream, timeout_seconds, first_byte_timeout_seconds, idle_timeout_seconds, retry, breaker: Breaker::default() }
     }
 }
 
@@ -164,11 +178,12 @@ prop_compose! {
         (description, system) in any::<(Option<String>, Option<String>)>(),
         model in model(),
         (turns_max, tool_calls_per_turn_max, wall_clock_seconds) in any::<(u32, u32, u64)>(),
+        turn_seconds in any::<Option<u64>>(),
         on_refusal in prop::sample::select(vec![OnRefusal::Fail, OnRefusal::Ask]),
         (summarise_failures, parallel_tool_calls) in any::<(bool, bool)>(),
         tools in vec(tool(), 0..3),
     ) -> Agent {
-        let limits = Limits { turns_max, tool_calls_per_turn_max, wall_clock_seconds, parallel_tool_calls };
+        let limits = Limits { turns_max, tool_calls_per_turn_max, turn_seconds, wall_clock_seconds, parallel_tool_calls };
         Agent { name, description, system, model, limits, on_refusal, summarise_failures, tools }
     }
 }

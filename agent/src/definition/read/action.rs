@@ -2,9 +2,10 @@
 
 use super::form::{Form, integer};
 use super::report::{Path, Report, quote, shown};
+use super::sql::read_sql;
 use crate::definition::limits::{
     ALLOWED_HOSTS_MAX, ARGUMENTS_MAX, EXIT_CODE, EXIT_CODES_MAX, HEADERS_MAX, MEMORY_MIB, NAME_CHARS_MAX,
-    OPEN_FILES_MAX, OUTPUT_MIB, PROCESSES_MAX, SCRATCH_MIB,
+    OPEN_FILES_MAX, OUTPUT_MIB, PROCESSES_MAX, SCRATCH_MIB, TIMEOUT_SECONDS,
 };
 use crate::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, ToolAction};
 use crate::tool::address::AllowedHost;
@@ -44,6 +45,7 @@ pub(super) enum Kind {
     Http,
     Command,
     Function,
+    Sql,
 }
 
 impl Kind {
@@ -52,13 +54,23 @@ impl Kind {
             Self::Http => "http",
             Self::Command => "command",
             Self::Function => "function",
+            Self::Sql => "sql",
         }
     }
 
     /// The keys that only this kind has.
     pub(super) const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Http => &["method", "url", "headers", "idempotency_header", "allow_hosts"],
+            Self::Http => &[
+                "method",
+                "url",
+                "headers",
+                "idempotency_header",
+                "allow_hosts",
+                "connect_timeout_seconds",
+                "first_byte_timeout_seconds",
+                "idle_timeout_seconds",
+            ],
             Self::Command => &[
                 "argv",
                 "env",
@@ -68,6 +80,7 @@ impl Kind {
                 "limits",
             ],
             Self::Function => &["function"],
+            Self::Sql => &["statement", "database", "row_limit"],
         }
     }
 }
@@ -93,6 +106,7 @@ pub(super) fn read_action(
             }
             Some(ToolAction::Function(FunctionTool { function }))
         }
+        Kind::Sql => read_sql(report, form, schema).map(ToolAction::Sql),
     }
 }
 
@@ -117,12 +131,21 @@ fn read_http(report: &mut Report<'_>, form: &Form<'_>, schema: Option<&Value>) -
         );
     }
     let headers = read_headers(report, form, &lower);
+    let mut seconds = |key| form.small_number(report, key, TIMEOUT_SECONDS);
+    let (connect, first_byte, idle) = (
+        seconds("connect_timeout_seconds"),
+        seconds("first_byte_timeout_seconds"),
+        seconds("idle_timeout_seconds"),
+    );
     Some(HttpTool {
         method: method?.to_owned(),
         url: url?,
         headers,
         idempotency_header,
         allow_hosts: read_allowed_hosts(report, form),
+        connect_timeout_seconds: connect,
+        first_byte_timeout_seconds: first_byte,
+        idle_timeout_seconds: idle,
     })
 }
 

@@ -1,11 +1,12 @@
 //! The top of the file: name, model, limits.
 
 use super::form::Form;
+use super::gate::read_breaker;
 use super::report::{Path, Report, quote};
 use super::tool::read_tools;
 use crate::definition::limits::{
     AGENT_NAME_CHARS_MAX, ATTEMPTS_MAX, CAP_MS, DESCRIPTION_CHARS_MAX, HORIZON_SECONDS, INITIAL_MS, MAX_TOKENS,
-    NAME_CHARS_MAX, TIMEOUT_SECONDS, TOOL_CALLS_PER_TURN_MAX, TURNS_MAX, WALL_CLOCK_SECONDS,
+    NAME_CHARS_MAX, TIMEOUT_SECONDS, TOOL_CALLS_PER_TURN_MAX, TURN_SECONDS, TURNS_MAX, WALL_CLOCK_SECONDS,
 };
 use crate::definition::{Agent, Limits, Model, OnRefusal, RetryPolicy};
 use toml::de::DeTable;
@@ -96,8 +97,10 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
         "max_tokens",
         "stream",
         "timeout_seconds",
+        "first_byte_timeout_seconds",
         "idle_timeout_seconds",
         "retry",
+        "breaker",
     ];
     form.only(report, &known);
     let name = form.required(report, "name", "the provider's model id").filter(|name| {
@@ -118,18 +121,22 @@ fn read_model(report: &mut Report<'_>, form: &Form<'_>) -> Option<Model> {
     let timeout_seconds = form
         .small_number(report, "timeout_seconds", TIMEOUT_SECONDS)
         .unwrap_or(600);
+    let first_byte_timeout_seconds = form.small_number(report, "first_byte_timeout_seconds", TIMEOUT_SECONDS);
     let idle_timeout_seconds = form
         .small_number(report, "idle_timeout_seconds", TIMEOUT_SECONDS)
         .unwrap_or(120);
     let retry = read_retry(report, &form, &MODEL_RETRY);
+    let breaker = read_breaker(report, &form);
     Some(Model {
         name: name?,
         api_version: api_version.to_owned(),
         max_tokens: max_tokens?,
         stream,
         timeout_seconds,
+        first_byte_timeout_seconds,
         idle_timeout_seconds,
         retry,
+        breaker,
     })
 }
 
@@ -138,6 +145,7 @@ fn read_limits(report: &mut Report<'_>, form: &Form<'_>) -> Limits {
     let known = [
         "turns_max",
         "tool_calls_per_turn_max",
+        "turn_seconds",
         "wall_clock_seconds",
         "parallel_tool_calls",
     ];
@@ -146,6 +154,7 @@ fn read_limits(report: &mut Report<'_>, form: &Form<'_>) -> Limits {
     Limits {
         turns_max: form.small_number(report, "turns_max", TURNS_MAX).unwrap_or(20),
         tool_calls_per_turn_max: calls.unwrap_or(8),
+        turn_seconds: form.number(report, "turn_seconds", TURN_SECONDS),
         wall_clock_seconds: form
             .number(report, "wall_clock_seconds", WALL_CLOCK_SECONDS)
             .unwrap_or(30 * 24 * 60 * 60),

@@ -33,7 +33,7 @@ pub(super) fn read_schema(report: &mut Report<'_>, form: &Form<'_>, kind: Option
             return None;
         }
         None => {
-            if matches!(kind, Some(Kind::Http | Kind::Command)) {
+            if matches!(kind, Some(Kind::Http | Kind::Command | Kind::Sql)) {
                 let expected = "a [tool.input] table (for no input: type = \"object\", additionalProperties = false)";
                 report.missing(&path, expected);
             }

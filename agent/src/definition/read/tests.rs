@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 mod fallbacks;
+mod gates;
 mod schemas;
+mod sql;
 mod tools;
 
 const REFUND_DESK: &str = include_str!("../../../../examples/refund-desk/agent.toml");
@@ -154,7 +156,7 @@ method = "FETCH"
         all.join("\n")
     );
     assert!(all.contains(
-        &"line 14: tool[0].effect: found \"maybe\", expected one of read_only, idempotent, at_most_once".to_owned()
+        &"line 14: tool[0].effect: found \"maybe\", expected one of read_only, idempotent, transactional, at_most_once".to_owned()
     ));
 }
 

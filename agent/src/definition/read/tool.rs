@@ -4,14 +4,14 @@ use super::action::{Kind, read_action};
 use super::form::{Form, closest};
 use super::report::{Report, quote, shown};
 use super::root::{is_short, read_retry};
-use super::{fallback, lint, probe, sanitise, schema, strict};
+use super::{fallback, gate, lint, probe, sanitise, schema, sql, strict};
 use crate::definition::limits::{TIMEOUT_SECONDS, TOOL_NAME_CHARS_MAX, TOOLS_MAX};
-use crate::definition::{OnError, RetryPolicy, Tool};
+use crate::definition::{OnError, RetryPolicy, Tool, ToolAction};
 use crate::effect::Effect;
 use toml::de::DeValue;
 
 /// Keys that every kind of tool has.
-const COMMON: [&str; 15] = [
+const COMMON: [&str; 17] = [
     "name",
     "description",
     "kind",
@@ -27,17 +27,21 @@ const COMMON: [&str; 15] = [
     "after",
     "parallel",
     "sanitise",
+    "breaker",
+    "limit",
 ];
 
-const KINDS: [(&str, Kind); 3] = [
+const KINDS: [(&str, Kind); 4] = [
     ("http", Kind::Http),
     ("command", Kind::Command),
     ("function", Kind::Function),
+    ("sql", Kind::Sql),
 ];
 
-const EFFECTS: [(&str, Effect); 3] = [
+const EFFECTS: [(&str, Effect); 4] = [
     (Effect::ReadOnly.as_str(), Effect::ReadOnly),
     (Effect::Idempotent.as_str(), Effect::Idempotent),
+    (Effect::Transactional.as_str(), Effect::Transactional),
     (Effect::AtMostOnce.as_str(), Effect::AtMostOnce),
 ];
 
@@ -130,7 +134,10 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
     let after = fallback::read_after(report, form);
     let parallel = form.flag(report, "parallel").unwrap_or(true);
     let sanitise = sanitise::read_sanitise(report, form);
+    let breaker = gate::read_breaker(report, form);
+    let limit = gate::read_limit(report, form, input.as_ref());
     let action = read_action(report, form, kind?, (&name, input.as_ref()))?;
+    check_effect(report, form, (effect, &action));
     lint::effect(report, form, effect, &action);
     lint::host(report, form, &action);
     let effect = effect.unwrap_or(Effect::AtMostOnce);
@@ -149,13 +156,28 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
         after,
         parallel,
         sanitise,
+        breaker,
+        limit,
         action,
     })
 }
 
+/// What a tool of that kind can promise.
+fn check_effect(report: &mut Report<'_>, form: &Form<'_>, (effect, action): (Option<Effect>, &ToolAction)) {
+    match action {
+        ToolAction::Sql(tool) => sql::check_effect(report, form, (tool, effect)),
+        ToolAction::Http(_) | ToolAction::Command(_) | ToolAction::Function(_) => {
+            if effect == Some(Effect::Transactional) {
+                let expected = "\"read_only\", \"idempotent\" or \"at_most_once\": only a sql tool writes where its result is recorded";
+                report.mistake(&form.at("effect"), quote(Effect::Transactional.as_str()), expected);
+            }
+        }
+    }
+}
+
 fn read_kind(report: &mut Report<'_>, form: &Form<'_>) -> Option<Kind> {
     if !form.has("kind") {
-        report.missing(&form.at("kind"), "one of http, command, function");
+        report.missing(&form.at("kind"), "one of http, command, function, sql");
     }
     form.choice(report, "kind", &KINDS)
 }

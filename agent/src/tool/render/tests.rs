@@ -1,5 +1,7 @@
 use super::{ARGUMENT_BYTES_MAX, REQUEST_BYTES_MAX, environment_names, render, resolve};
-use crate::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
+use crate::definition::{
+    CommandLimits, CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, SqlTool, Tool, ToolAction,
+};
 use crate::effect::Effect;
 use crate::error::{ErrorClass, StepError};
 use crate::sanitise::Sanitise;
@@ -30,6 +32,8 @@ fn tool(action: ToolAction) -> Tool {
         after: Vec::new(),
         parallel: true,
         sanitise: Sanitise::default(),
+        breaker: crate::gate::Breaker::default(),
+        limit: None,
         action,
     }
 }
@@ -41,6 +45,9 @@ fn http(method: &str, url: &str) -> Tool {
         headers: BTreeMap::from([("authorization".to_owned(), "Bearer {env:TOKEN}".to_owned())]),
         idempotency_header: "Idempotency-Key".to_owned(),
         allow_hosts: Vec::new(),
+        connect_timeout_seconds: None,
+        first_byte_timeout_seconds: None,
+        idle_timeout_seconds: None,
     }))
 }
 
@@ -58,14 +65,18 @@ fn command(argv: &[&str]) -> Tool {
 fn url_of(tool: &Tool, input: &Value) -> String {
     match render(tool, input).unwrap() {
         ToolRequest::Http { url, .. } => url,
-        other @ (ToolRequest::Command { .. } | ToolRequest::Function { .. }) => panic!("{other:?}"),
+        other @ (ToolRequest::Command { .. } | ToolRequest::Function { .. } | ToolRequest::Sql { .. }) => {
+            panic!("{other:?}")
+        }
     }
 }
 
 fn argv_of(tool: &Tool, input: &Value) -> Vec<String> {
     match render(tool, input).unwrap() {
         ToolRequest::Command { argv, .. } => argv,
-        other @ (ToolRequest::Http { .. } | ToolRequest::Function { .. }) => panic!("{other:?}"),
+        other @ (ToolRequest::Http { .. } | ToolRequest::Function { .. } | ToolRequest::Sql { .. }) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -328,4 +339,36 @@ proptest! {
             prop_assert_eq!(argv, ["echo", text.as_str(), "end"]);
         }
     }
+}
+
+#[test]
+fn a_statements_fields_become_parameters_and_the_statement_stays_as_it_is() {
+    let statement =
+        "insert into sale (customer, note, cents, paid, tags) values ({customer}, {note}, {cents}, {paid}, {tags})";
+    let sql = tool(ToolAction::Sql(SqlTool {
+        statement: statement.to_owned(),
+        database: None,
+        row_limit: 10,
+    }));
+    let input = json!({
+        "customer": "'); drop table sale; --", "cents": 4200, "paid": true, "tags": ["a", {"b": null}], "else": 1, "note": null,
+    });
+
+    let parameters = [
+        ("cents", Some("4200")),
+        ("customer", Some("'); drop table sale; --")),
+        ("note", None),
+        ("paid", Some("true")),
+        ("tags", Some(r#"["a",{"b":null}]"#)),
+    ];
+    let parameters = parameters.map(|(name, text)| (name.to_owned(), text.map(str::to_owned)));
+    let expected = ToolRequest::Sql {
+        database: None,
+        statement: statement.to_owned(),
+        parameters: parameters.into(),
+    };
+    assert_eq!(render(&sql, &input).unwrap(), expected);
+    let nothing = render(&sql, &json!({})).unwrap();
+    assert!(matches!(nothing, ToolRequest::Sql { parameters, .. } if parameters.values().all(Option::is_none)));
+    assert_eq!(refused(&sql, &json!({"note": "\0"})).code, "invalid_input");
 }

@@ -122,6 +122,7 @@ impl Memory {
                 Release::Shutdown => "shutdown",
                 Release::Room => "room",
                 Release::Woken => "woken",
+                Release::Unheard => "unheard",
                 Release::Paused => "paused",
                 Release::DriverBroke => "driver_broke",
             };

@@ -126,10 +126,17 @@ async fn step(ctx: Context, effect: Effect) -> Result<String, StepFailed> {
         _ => agent::Effect::AtMostOnce,
     };
     let run = ctx.run_id().to_string();
+    let attempts_max = match declared {
+        agent::Effect::ReadOnly => 6,
+        agent::Effect::Idempotent | agent::Effect::Transactional | agent::Effect::AtMostOnce => PATIENT.attempts_max,
+    };
     ctx.step(&name, effect, move |call, effect| tell(run.clone(), call, effect))
         .effect(declared)
         .timeout(TIMEOUT)
-        .retry(PATIENT)
+        .retry(Retry {
+            attempts_max,
+            ..PATIENT
+        })
         .await
 }
 

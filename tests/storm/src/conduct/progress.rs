@@ -1,10 +1,12 @@
 //! How far a storm has come, for whoever watches it; and whether all of it came to an end.
 
 use super::OPEN_RUNS;
-use crate::record::{self, Deed, NemesisRecord};
+use crate::machine;
+use crate::record::{self, Deed, Machine, NemesisRecord};
 use anyhow::bail;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -23,6 +25,8 @@ const COUNTS: &str = "
 pub(super) struct Progress {
     nemesis: PathBuf,
     database: PgPool,
+    /// How many wanted a processor, each time somebody looked.
+    loads: Mutex<Vec<f64>>,
 }
 
 impl Progress {
@@ -35,11 +39,28 @@ impl Progress {
         Ok(Self {
             nemesis: folder.join("nemesis.jsonl"),
             database,
+            loads: Mutex::default(),
         })
+    }
+
+    /// How much less than its own share of the machine the storm had; a part of what the judge needs.
+    pub(super) fn machine(&self) -> Machine {
+        let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        #[expect(clippy::cast_precision_loss, reason = "samples are few")]
+        let mean = loads.iter().sum::<f64>() / loads.len().max(1) as f64;
+        Machine {
+            slowness: machine::slowness(mean),
+        }
+    }
+
+    fn look_at_machine(&self) {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.extend(machine::load());
     }
 
     /// What happened so far, in a line.
     pub(super) async fn line(&self) -> String {
+        self.look_at_machine();
         let counts = sqlx::query_as::<_, (i64, i64, i64, i64)>(COUNTS).fetch_one(&self.database);
         let counted = match timeout(ANSWER_WITHIN, counts).await {
             Ok(Ok((started, ended, people, steps))) => {

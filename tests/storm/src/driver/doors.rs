@@ -3,8 +3,9 @@
 //! What comes back is one of three things: done, refused for good, or nobody knows. Start at [`Doors::ask`].
 
 use super::Options;
+use super::person::Open;
 use crate::plan::{Kind, SIGNAL};
-use crate::record::{Asked, Door, Outcome};
+use crate::record::{Asked, Decision, Door, Outcome};
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use std::path::PathBuf;
@@ -28,6 +29,17 @@ const CONNECTIONS_MAX: u32 = 16;
 /// Commands at once; each is a process.
 const COMMANDS_MAX: usize = 4;
 
+/// The oldest questions that are open.
+const INBOX: &str = "
+    select
+        approval.id::text as id, approval.run_id::text as run, run.input ->> 'run' as number, step.key
+    from longhaul.approval
+    join longhaul.run on run.id = approval.run_id
+    left join longhaul.step on step.run_id = approval.run_id and step.seq = approval.step_seq
+    where approval.state = 'open'
+    order by approval.opened_at
+    limit 500";
+
 /// What is asked of the product.
 #[derive(Debug, Clone)]
 pub(super) enum Request {
@@ -46,6 +58,21 @@ pub(super) enum Request {
         /// Among those of the run, from 0; its payload.
         place: u64,
     },
+    /// A person's word.
+    Decide {
+        run: String,
+        decision: Decision,
+        /// A JSON text.
+        result: Option<String>,
+    },
+}
+
+/// The application's own row that a request over SQL writes beside what it asks for, in one transaction.
+#[derive(Debug, Clone)]
+pub(super) struct Receipt {
+    pub(super) id: String,
+    /// The transaction is rolled back when all is done.
+    pub(super) withdrawn: bool,
 }
 
 impl Request {
@@ -56,6 +83,7 @@ impl Request {
             Self::Pause(_) => Asked::Pause,
             Self::Resume(_) => Asked::Resume,
             Self::Signal { .. } => Asked::Signal,
+            Self::Decide { .. } => Asked::Decide,
         }
     }
 
@@ -63,13 +91,33 @@ impl Request {
     const fn run(&self) -> Option<&String> {
         match self {
             Self::Start { .. } => None,
-            Self::Cancel(run) | Self::Pause(run) | Self::Resume(run) | Self::Signal { run, .. } => Some(run),
+            Self::Cancel(run)
+            | Self::Pause(run)
+            | Self::Resume(run)
+            | Self::Signal { run, .. }
+            | Self::Decide { run, .. } => Some(run),
         }
     }
 
     pub(super) const fn place(&self) -> Option<u64> {
         match self {
             Self::Signal { place, .. } => Some(*place),
+            Self::Start { .. } | Self::Cancel(_) | Self::Pause(_) | Self::Resume(_) | Self::Decide { .. } => None,
+        }
+    }
+
+    pub(super) const fn decision(&self) -> Option<&Decision> {
+        match self {
+            Self::Decide { decision, .. } => Some(decision),
+            Self::Start { .. } | Self::Cancel(_) | Self::Pause(_) | Self::Resume(_) | Self::Signal { .. } => None,
+        }
+    }
+
+    /// What tells it from others about the same run.
+    const fn of(&self) -> Option<&String> {
+        match self {
+            Self::Signal { id, .. } => Some(id),
+            Self::Decide { decision, .. } => Some(&decision.approval),
             Self::Start { .. } | Self::Cancel(_) | Self::Pause(_) | Self::Resume(_) => None,
         }
     }
@@ -78,6 +126,7 @@ impl Request {
 pub(super) struct Doors {
     client: reqwest::Client,
     api_url: String,
+    ledger_url: String,
     database: PgPool,
     database_url: String,
     program: PathBuf,
@@ -95,6 +144,7 @@ impl Doors {
         Ok(Self {
             client: reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?,
             api_url: options.api_url.clone(),
+            ledger_url: options.ledger_url.clone(),
             database,
             database_url: options.database_url.clone(),
             program: options.program.clone(),
@@ -109,12 +159,27 @@ impl Doors {
         u64::try_from(count).ok()
     }
 
+    /// What is asked of people; nothing while the database is away.
+    pub(super) async fn inbox(&self) -> Vec<Open> {
+        let open = sqlx::query_as::<_, Open>(INBOX).fetch_all(&self.database);
+        let open = tokio::time::timeout(ANSWER_WITHIN, open).await;
+        open.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// What the world says of a key; nothing while it does not answer.
+    pub(super) async fn look(&self, key: &str) -> Option<Value> {
+        let asked = self.client.post(format!("{}/look", self.ledger_url));
+        let asked = asked.body(serde_json::json!({ "key": key }).to_string());
+        let told = asked.send().await.ok()?.text().await.ok()?;
+        serde_json::from_str(&told).ok()
+    }
+
     /// Asks once.
-    pub(super) async fn ask(&self, door: Door, request: &Request) -> Outcome {
+    pub(super) async fn ask(&self, door: Door, request: &Request, receipt: &Receipt) -> Outcome {
         match door {
             Door::Http => self.ask_http(request).await,
             Door::CommandLine => self.ask_command(request).await,
-            Door::Sql => self.ask_sql(request).await,
+            Door::Sql => self.ask_sql(request, receipt).await,
         }
     }
 
@@ -134,6 +199,15 @@ impl Doors {
                 .header("Idempotency-Key", id)
                 .header("Content-Type", "application/json")
                 .body(format!(r#"{{"name":"{SIGNAL}","payload":{place},"sender":"{ACTOR}"}}"#)),
+            Request::Decide { decision, result, .. } => {
+                let Decision { approval, verb } = decision;
+                let result = result.iter().map(|result| format!(r#","result":{result}"#));
+                let result = result.collect::<String>();
+                self.client
+                    .post(format!("{}/v1/approvals/{approval}/decision", self.api_url))
+                    .header("Content-Type", "application/json")
+                    .body(format!(r#"{{"verb":"{verb}","actor":"{ACTOR}"{result}}}"#))
+            }
         };
         let answered = async {
             let response = wanted.send().await?;
@@ -152,20 +226,32 @@ impl Doors {
             return Outcome::Indeterminate("no more commands".to_owned());
         };
         let mut command = tokio::process::Command::new(&self.program);
-        command.arg("run");
         match request {
             Request::Start { key, kind, input } => {
-                command.arg("start").args(match kind {
+                command.args(["run", "start"]).args(match kind {
                     Kind::Agent => &[NAME][..],
                     Kind::Workflow => &["--workflow", NAME],
                 });
                 command.args(["--input", input, "--key", key])
             }
-            Request::Cancel(run) => command.args(["cancel", run, "--by", ACTOR]),
-            Request::Pause(run) => command.args(["pause", run, "--by", ACTOR]),
-            Request::Resume(run) => command.args(["resume", run, "--by", ACTOR]),
-            Request::Signal { run, id, place } => {
-                command.args(["signal", run, SIGNAL, &place.to_string(), "--id", id, "--by", ACTOR])
+            Request::Cancel(run) => command.args(["run", "cancel", run, "--by", ACTOR]),
+            Request::Pause(run) => command.args(["run", "pause", run, "--by", ACTOR]),
+            Request::Resume(run) => command.args(["run", "resume", run, "--by", ACTOR]),
+            Request::Signal { run, id, place } => command.args([
+                "run",
+                "signal",
+                run,
+                SIGNAL,
+                &place.to_string(),
+                "--id",
+                id,
+                "--by",
+                ACTOR,
+            ]),
+            Request::Decide { decision, result, .. } => {
+                let verb = decision.verb.replace('_', "-");
+                command.args(["inbox", &verb, &decision.approval, "--by", ACTOR]);
+                command.args(result.iter().flat_map(|result| ["--result", result.as_str()]))
             }
         };
         command
@@ -179,48 +265,84 @@ impl Doors {
         }
     }
 
-    async fn ask_sql(&self, request: &Request) -> Outcome {
-        let steer = |statement, run| sqlx::query_scalar::<_, String>(statement).bind(run).bind(ACTOR);
-        let asked = match request {
-            Request::Start { key, kind, input } => {
-                let start = match kind {
-                    Kind::Agent => {
-                        "select run_id::text
-                         from longhaul.start_run(agent => $1, input => $2::text::json, idempotency_key => $3)"
-                    }
-                    Kind::Workflow => {
-                        "select run_id::text
-                         from longhaul.start_run(kind => $1, input => $2::text::json, idempotency_key => $3)"
-                    }
-                };
-                sqlx::query_scalar::<_, String>(start).bind(NAME).bind(input).bind(key)
-            }
-            Request::Cancel(run) => steer(
-                "select $1::text from longhaul.cancel_run(run_id => $1::text::uuid, actor => $2)",
-                run,
-            ),
-            Request::Pause(run) => steer(
-                "select $1::text from longhaul.pause_run(run_id => $1::text::uuid, actor => $2)",
-                run,
-            ),
-            Request::Resume(run) => steer(
-                "select $1::text from longhaul.resume_run(run_id => $1::text::uuid, actor => $2)",
-                run,
-            ),
-            Request::Signal { run, id, place } => steer(
-                "select $1::text from longhaul.send_signal(
-                     run_id => $1::text::uuid, sender => $2, name => $3, signal_id => $4, payload => $5::text::json)",
-                run,
-            )
-            .bind(SIGNAL)
-            .bind(id)
-            .bind(place.to_string()),
-        };
-        match tokio::time::timeout(ANSWER_WITHIN, asked.fetch_one(&self.database)).await {
+    async fn ask_sql(&self, request: &Request, receipt: &Receipt) -> Outcome {
+        let asked = self.ask_within(request, receipt);
+        match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+            Ok(Ok(run)) if receipt.withdrawn => Outcome::RolledBack(run),
             Ok(Ok(run)) => Outcome::Acknowledged(run),
             Ok(Err(error)) => of_sql(&error),
             Err(_) => Outcome::Indeterminate("no answer in time".to_owned()),
         }
+    }
+
+    /// Asks in a transaction of the application's, which writes a row of its own beside.
+    async fn ask_within(&self, request: &Request, receipt: &Receipt) -> sqlx::Result<String> {
+        let mut transaction = self.database.begin().await?;
+        let run = of_request(request).fetch_one(&mut *transaction).await?;
+        sqlx::query("insert into storm_receipt (id, asked, run, of) values ($1, $2, $3, $4)")
+            .bind(&receipt.id)
+            .bind(crate::record::name(&request.asked()))
+            .bind(&run)
+            .bind(request.of())
+            .execute(&mut *transaction)
+            .await?;
+        if receipt.withdrawn {
+            transaction.rollback().await?;
+        } else {
+            transaction.commit().await?;
+        }
+        Ok(run)
+    }
+}
+
+type Query<'q> = sqlx::query::QueryScalar<'q, sqlx::Postgres, String, sqlx::postgres::PgArguments>;
+
+fn of_request(request: &Request) -> Query<'_> {
+    fn steer<'q>(statement: &'static str, run: &'q String) -> Query<'q> {
+        sqlx::query_scalar::<_, String>(statement).bind(run).bind(ACTOR)
+    }
+    match request {
+        Request::Start { key, kind, input } => {
+            let start = match kind {
+                Kind::Agent => {
+                    "select run_id::text
+                         from longhaul.start_run(agent => $1, input => $2::text::json, idempotency_key => $3)"
+                }
+                Kind::Workflow => {
+                    "select run_id::text
+                         from longhaul.start_run(kind => $1, input => $2::text::json, idempotency_key => $3)"
+                }
+            };
+            sqlx::query_scalar::<_, String>(start).bind(NAME).bind(input).bind(key)
+        }
+        Request::Cancel(run) => steer(
+            "select $1::text from longhaul.cancel_run(run_id => $1::text::uuid, actor => $2)",
+            run,
+        ),
+        Request::Pause(run) => steer(
+            "select $1::text from longhaul.pause_run(run_id => $1::text::uuid, actor => $2)",
+            run,
+        ),
+        Request::Resume(run) => steer(
+            "select $1::text from longhaul.resume_run(run_id => $1::text::uuid, actor => $2)",
+            run,
+        ),
+        Request::Signal { run, id, place } => steer(
+            "select $1::text from longhaul.send_signal(
+                     run_id => $1::text::uuid, sender => $2, name => $3, signal_id => $4, payload => $5::text::json)",
+            run,
+        )
+        .bind(SIGNAL)
+        .bind(id)
+        .bind(place.to_string()),
+        Request::Decide { run, decision, result } => steer(
+            "select $1::text from longhaul.decide_approval(
+                     approval_id => $3::text::uuid, actor => $2, verb => $4, result => $5::text::json)",
+            run,
+        )
+        .bind(&decision.approval)
+        .bind(&decision.verb)
+        .bind(result),
     }
 }
 
@@ -239,6 +361,8 @@ pub(super) fn of_response(request: &Request, status: u16, body: &str) -> Outcome
     let run = match request {
         // The answer's id is the signal's own.
         Request::Signal { run, id, .. } => (body["id"] == **id).then_some(run.as_str()),
+        // It tells the run's state.
+        Request::Decide { run, .. } => Some(run.as_str()),
         Request::Start { .. } | Request::Cancel(_) | Request::Pause(_) | Request::Resume(_) => body["id"].as_str(),
     };
     match (status, run) {

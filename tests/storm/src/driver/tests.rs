@@ -1,7 +1,7 @@
 use super::doors::{Request, of_command, of_response};
 use super::{any_door, next_door};
 use crate::plan::Kind;
-use crate::record::{Door, Outcome};
+use crate::record::{Decision, Door, Outcome};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Output};
 
@@ -87,4 +87,24 @@ fn asking_again_tries_other_doors_and_the_same() {
         assert!(doors.contains(&door), "{door:?} is never tried");
         assert!((0..60).any(|_| any_door(&mut random) == door));
     }
+}
+
+#[test]
+fn a_decision_is_known_by_its_status_and_a_refused_one_by_its_code() {
+    let decision = Request::Decide {
+        run: "a-run".to_owned(),
+        decision: Decision {
+            approval: "an-approval".to_owned(),
+            verb: "happened".to_owned(),
+        },
+        result: Some("1".to_owned()),
+    };
+    let told = |status, body| of_response(&decision, status, body);
+    assert_eq!(
+        told(200, r#"{"state":"queued"}"#),
+        Outcome::Acknowledged("a-run".to_owned())
+    );
+    let refused = told(409, r#"{"code":"too_early"}"#);
+    assert_eq!(refused, Outcome::Refused("too_early".to_owned()));
+    assert!(matches!(told(503, ""), Outcome::Indeterminate(_)));
 }

@@ -44,6 +44,7 @@ pub(super) struct Account {
     #[serde(skip)]
     stalls: Vec<Gap>,
     longest_stall: Option<Micros>,
+    slowness: f64,
 }
 
 /// Of the calls of one tool.
@@ -108,6 +109,7 @@ impl Account {
             ledger: ledger(history),
             deeds,
             windows: windows(history),
+            slowness: history.machine.slowness,
             pick_up: Pace {
                 losses: losses.count(),
                 p50: losses.percentile(50),
@@ -171,6 +173,10 @@ impl Account {
             ),
         );
         row("pick-up", self.pick_up.text());
+        row(
+            "machine",
+            format!("{:.1} times as slow as one of the storm's own", self.slowness),
+        );
         for (index, gap) in self.stalls.iter().enumerate() {
             let label = if index == 0 { "silence" } else { "" };
             row(label, format!("at most {}, run {}", gap.text(), gap.run));

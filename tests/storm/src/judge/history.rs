@@ -3,68 +3,16 @@
 //! Reads and joins, and never judges: a record that belongs to nothing is kept, for a law to find. Start at
 //! [`History::read`].
 
-use super::row::{Attempt, Event, Request, RequestKind, Run, RunState, Sale, Signal, Step, StepKind, Taken, Worker};
+use super::records::Records;
+use super::row::{
+    Approval, Attempt, Event, Receipt, Request, RequestKind, Run, RunState, Sale, Signal, Step, StepKind,
+};
 use super::span::Span;
 use crate::plan::{Call, Plan};
-use crate::record::{Declared, Deed, DriverRecord, Front, LedgerRecord, Micros, NemesisRecord, read};
-use anyhow::Context;
+use crate::record::{Declared, Deed, DriverRecord, Front, LedgerRecord, Machine, Micros, NemesisRecord, Shown};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use uuid::Uuid;
-
-/// What a worker logs when its write was refused.
-const LATE_RESULT: &str = "its work is dropped";
-
-/// The records as they were written.
-#[derive(Debug, Clone)]
-pub(super) struct Records {
-    pub(super) ledger: Vec<LedgerRecord>,
-    pub(super) driver: Vec<DriverRecord>,
-    pub(super) nemesis: Vec<NemesisRecord>,
-    pub(super) runs: Vec<Run>,
-    pub(super) steps: Vec<Step>,
-    pub(super) attempts: Vec<Attempt>,
-    pub(super) events: Vec<Event>,
-    pub(super) requests: Vec<Request>,
-    pub(super) signals: Vec<Signal>,
-    pub(super) sales: Vec<Sale>,
-    pub(super) workers: Vec<Worker>,
-    pub(super) taken: Taken,
-    pub(super) late_results: usize,
-}
-
-impl Records {
-    fn read(folder: &Path) -> anyhow::Result<Self> {
-        let dump = |name: &str| folder.join("dump").join(format!("{name}.jsonl"));
-        let taken: Vec<Taken> = read(&dump("taken"))?;
-        let taken = taken.first().copied();
-        Ok(Self {
-            ledger: read(&folder.join("ledger.jsonl"))?,
-            driver: read(&folder.join("driver.jsonl"))?,
-            nemesis: read(&folder.join("nemesis.jsonl"))?,
-            runs: read(&dump("run"))?,
-            steps: read(&dump("step"))?,
-            attempts: read(&dump("attempt"))?,
-            events: read(&dump("event"))?,
-            requests: read(&dump("request"))?,
-            signals: read(&dump("signal"))?,
-            sales: read(&dump("sale"))?,
-            workers: read(&dump("worker"))?,
-            taken: taken.context("nothing says when the dump was taken")?,
-            late_results: late_results(&folder.join("logs"))?,
-        })
-    }
-}
-
-/// Counts what the workers' logs tell of. No law rests on it.
-fn late_results(logs: &Path) -> anyhow::Result<usize> {
-    let mut count = 0;
-    for entry in std::fs::read_dir(logs).into_iter().flatten() {
-        let log = std::fs::read(entry?.path())?;
-        count += String::from_utf8_lossy(&log).matches(LATE_RESULT).count();
-    }
-    Ok(count)
-}
 
 /// What there is to judge.
 pub(super) struct History {
@@ -81,12 +29,21 @@ pub(super) struct History {
     pub(super) keys: HashMap<String, (Uuid, i32)>,
     /// The name of a worker's process, by the id of one of its registrations.
     pub(super) workers: HashMap<Uuid, String>,
+    /// When each registration's lease was over.
+    pub(super) leases: HashMap<Uuid, Micros>,
     pub(super) driver: Vec<DriverRecord>,
     pub(super) nemesis: Vec<NemesisRecord>,
+    /// What the model was shown.
+    pub(super) shown: Vec<Shown>,
     /// What transactions wrote.
     pub(super) sales: Vec<Sale>,
+    /// What applications wrote beside what they asked for.
+    pub(super) receipts: Vec<Receipt>,
+    /// When the world was asked what became of a key, and whether anything had by then.
+    pub(super) looked: HashMap<String, Vec<(Micros, bool)>>,
     /// What workers offered for runs that were no longer theirs, and that was refused.
     pub(super) late_results: usize,
+    pub(super) machine: Machine,
     /// When the database was away.
     pub(super) downtime: Vec<Span>,
 }
@@ -104,6 +61,7 @@ pub(super) struct RunHistory {
     pub(super) requests: Vec<Request>,
     /// In the order in which they came.
     pub(super) signals: Vec<Signal>,
+    pub(super) approvals: Vec<Approval>,
 }
 
 impl RunHistory {
@@ -118,6 +76,20 @@ impl RunHistory {
 
     pub(super) fn attempts_of(&self, step: i32) -> impl Iterator<Item = &Attempt> {
         self.attempts.iter().filter(move |attempt| attempt.step_seq == step)
+    }
+
+    /// What people decided about a step, and when.
+    pub(super) fn words(&self, step: i32) -> impl Iterator<Item = (&str, Micros)> {
+        let about = self
+            .approvals
+            .iter()
+            .filter(move |approval| approval.step_seq == Some(step));
+        about.filter_map(|approval| Some((approval.verb.as_deref()?, approval.decided_at?)))
+    }
+
+    /// Whether a person ended a step of which nobody could say what became.
+    pub(super) fn is_given_up_by_a_person(&self, step: i32) -> bool {
+        self.words(step).any(|(verb, _)| matches!(verb, "give_up" | "reject"))
     }
 
     /// Whether another step took its place.
@@ -239,11 +211,13 @@ impl History {
                 records.events.into_iter().map(Row::Event).collect(),
                 records.requests.into_iter().map(Row::Request).collect(),
                 records.signals.into_iter().map(Row::Signal).collect(),
+                records.approvals.into_iter().map(Row::Approval).collect(),
             ],
         );
         let steps = runs.values().flat_map(|run| &run.steps);
         let keys = steps.map(|step| (step.key.clone(), (step.run_id, step.seq))).collect();
         let effects = effects(&plan, &runs, arrivals(&records.ledger));
+        let looked = looked(&records.ledger);
         Self {
             plan,
             began: began.unwrap_or(ended),
@@ -252,6 +226,11 @@ impl History {
             strays,
             effects,
             keys,
+            leases: records
+                .workers
+                .iter()
+                .map(|worker| (worker.id, worker.lease_expires_at))
+                .collect(),
             workers: records
                 .workers
                 .into_iter()
@@ -259,10 +238,25 @@ impl History {
                 .collect(),
             driver: records.driver,
             nemesis: records.nemesis,
+            shown: records.shown,
             sales: records.sales,
+            receipts: records.receipts,
+            looked,
             late_results: records.late_results,
+            machine: records.machine,
             downtime,
         }
+    }
+
+    /// A bound of time, on this machine.
+    pub(super) fn slowed(&self, bound: Micros) -> Micros {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "bounds are seconds, and the factor is small"
+        )]
+        let slowed = (bound as f64 * self.machine.slowness) as Micros;
+        slowed
     }
 
     /// The name of a worker, or its id where nobody knows it.
@@ -326,6 +320,17 @@ impl History {
         arrivals.filter(|arrival| arrival.key.as_ref() == Some(&step.key))
     }
 
+    /// Whether somebody who knows had said within this time that a step's call did not happen: a person, or the world to
+    /// its probe.
+    pub(super) fn is_denied(&self, (run, step): (&RunHistory, i32), (from, until): (Micros, Micros)) -> bool {
+        let within = |at: Micros| (from..=until).contains(&at);
+        let mut words = run.words(step);
+        let by_a_person = words.any(|(verb, at)| verb == "did_not_happen" && within(at));
+        let key = run.step(step).map(|step| step.key.as_str()).unwrap_or_default();
+        let looked = self.looked.get(key).map(Vec::as_slice).unwrap_or_default();
+        by_a_person || looked.iter().any(|(at, found)| !found && within(*at))
+    }
+
     pub(super) fn arrivals(&self) -> impl Iterator<Item = &Arrival> {
         self.effects.values().flat_map(|effect| &effect.arrivals)
     }
@@ -338,6 +343,7 @@ enum Row {
     Event(Event),
     Request(Request),
     Signal(Signal),
+    Approval(Approval),
 }
 
 impl Row {
@@ -348,12 +354,13 @@ impl Row {
             Self::Event(row) => row.run_id,
             Self::Request(row) => row.run_id,
             Self::Signal(row) => row.run_id,
+            Self::Approval(row) => row.run_id,
         }
     }
 }
 
 /// Puts each row to its run, in order. The rows that have none are counted.
-fn file(runs: Vec<Run>, rows: [Vec<Row>; 5]) -> (BTreeMap<Uuid, RunHistory>, BTreeMap<Uuid, usize>) {
+fn file(runs: Vec<Run>, rows: [Vec<Row>; 6]) -> (BTreeMap<Uuid, RunHistory>, BTreeMap<Uuid, usize>) {
     let mut filed: BTreeMap<Uuid, RunHistory> = runs.into_iter().map(|run| (run.id, RunHistory::of(run))).collect();
     let mut strays = BTreeMap::new();
     for row in rows.into_iter().flatten() {
@@ -383,6 +390,7 @@ impl RunHistory {
             attempts: Vec::new(),
             requests: Vec::new(),
             signals: Vec::new(),
+            approvals: Vec::new(),
         }
     }
 
@@ -395,6 +403,8 @@ impl RunHistory {
             .map(|step| step.seq)
             .collect();
         let events = self.events.iter_mut();
+        // What people or probes tell is no attempt's.
+        let events = events.filter(|event| event.by.is_none());
         for event in events.filter(|event| event.step_seq.is_some_and(|step| tasks.contains(&step))) {
             event.attempt = event.attempt.or(Some(1));
         }
@@ -410,6 +420,7 @@ impl RunHistory {
             Row::Event(event) => self.events.push(event),
             Row::Request(request) => self.requests.push(request),
             Row::Signal(signal) => self.signals.push(signal),
+            Row::Approval(approval) => self.approvals.push(approval),
         }
     }
 }
@@ -479,9 +490,21 @@ fn arrivals(ledger: &[LedgerRecord]) -> Vec<Arrival> {
                     });
                 }
             }
+            LedgerRecord::Looked { .. } => {}
         }
     }
     arrivals.into_values().collect()
+}
+
+/// What was asked of each key, in order.
+fn looked(ledger: &[LedgerRecord]) -> HashMap<String, Vec<(Micros, bool)>> {
+    let mut looked: HashMap<String, Vec<(Micros, bool)>> = HashMap::new();
+    for record in ledger {
+        if let LedgerRecord::Looked { at, key, found } = record {
+            looked.entry(key.clone()).or_default().push((*at, found.is_some()));
+        }
+    }
+    looked
 }
 
 /// Each effect that is planned, asked for or done.

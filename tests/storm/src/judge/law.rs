@@ -1,18 +1,24 @@
 //! The laws. Each is a function of the history that says where it was broken, and stands under a short name.
 
+mod answered;
 mod asked;
+mod caps;
 mod children;
 mod content;
+mod decisions;
 mod effects;
 mod fence;
 mod given_up;
 mod intent;
 mod journal;
+mod lease;
 pub(super) mod pick_up;
+mod receipts;
 mod sales;
 mod sender;
 mod signals;
 pub(super) mod stall;
+mod timers;
 pub(super) mod windows;
 
 use super::history::History;
@@ -70,7 +76,7 @@ impl Finding {
 }
 
 /// All of them, in the order in which they are told.
-pub(super) static LAWS: [Law; 22] = [
+pub(super) static LAWS: [Law; 28] = [
     Law {
         name: "acknowledged",
         says: "what was acknowledged is there, once, and nothing is there that nobody asked for",
@@ -117,6 +123,11 @@ pub(super) static LAWS: [Law; 22] = [
         broken: content::content,
     },
     Law {
+        name: "answered",
+        says: "every call that the model asks for is answered once, in the order asked, under its own name",
+        broken: answered::answered,
+    },
+    Law {
         name: "sender",
         says: "a call comes from a worker that holds its run, unless it was stopped or killed",
         broken: sender::sender,
@@ -142,6 +153,16 @@ pub(super) static LAWS: [Law; 22] = [
         broken: sales::sales,
     },
     Law {
+        name: "receipts",
+        says: "what is asked for over SQL is there with the application's own row, or neither is",
+        broken: receipts::receipts,
+    },
+    Law {
+        name: "decisions",
+        says: "a person's word counts once and binds, and whoever has to be asked is asked",
+        broken: decisions::decisions,
+    },
+    Law {
         name: "dense",
         says: "the events of a run are numbered 1..n",
         broken: journal::dense,
@@ -155,6 +176,21 @@ pub(super) static LAWS: [Law; 22] = [
         name: "fence",
         says: "fences only grow, each claim takes the next one, and only its worker writes under it",
         broken: fence::fence,
+    },
+    Law {
+        name: "lease",
+        says: "nothing is taken back before its worker's lease is over, by the database's clock",
+        broken: lease::lease,
+    },
+    Law {
+        name: "timers",
+        says: "nothing that waits for a time goes on before it, by the database's clock",
+        broken: timers::timers,
+    },
+    Law {
+        name: "caps",
+        says: "attempts keep their bound, and each lost worker is counted",
+        broken: caps::caps,
     },
     Law {
         name: "one_end",

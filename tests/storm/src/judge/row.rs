@@ -3,7 +3,7 @@
 //! A state or an event that is not known here stops the judge: somebody must decide what the laws say of it.
 
 use crate::plan::Kind;
-use crate::record::{Declared, Micros};
+use crate::record::{Asked, Declared, Micros};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -18,6 +18,8 @@ pub(super) struct Taken {
 pub(super) struct Worker {
     pub(super) id: Uuid,
     pub(super) name: String,
+    /// When it is over, or was.
+    pub(super) lease_expires_at: Micros,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,6 +84,8 @@ impl StepState {
 pub(super) enum StepKind {
     Model,
     Tool,
+    /// A call that tells what became of another one.
+    Probe,
     /// A workflow's.
     Task,
     /// A workflow's sleep.
@@ -130,7 +134,12 @@ pub(super) struct Took {
 impl Step {
     /// Whether it asks for something in the world.
     pub(super) const fn is_call(&self) -> bool {
-        matches!(self.kind, StepKind::Tool | StepKind::Task)
+        matches!(self.kind, StepKind::Tool | StepKind::Task) && !self.is_unmade()
+    }
+
+    /// Whether it was answered without being made.
+    pub(super) const fn is_unmade(&self) -> bool {
+        matches!(self.kind, StepKind::Tool) && self.attempt == 0
     }
 
     /// Whether its first attempt leaves a trace only when it is over: a workflow's step that may be repeated.
@@ -138,7 +147,12 @@ impl Step {
         match self.kind {
             StepKind::Task => self.effect != Declared::AtMostOnce,
             StepKind::Start | StepKind::Transaction => true,
-            StepKind::Model | StepKind::Tool | StepKind::Timer | StepKind::Signal | StepKind::Join => false,
+            StepKind::Model
+            | StepKind::Tool
+            | StepKind::Probe
+            | StepKind::Timer
+            | StepKind::Signal
+            | StepKind::Join => false,
         }
     }
 
@@ -163,6 +177,7 @@ impl Step {
             StepKind::Join => &self.input,
             StepKind::Model
             | StepKind::Tool
+            | StepKind::Probe
             | StepKind::Task
             | StepKind::Timer
             | StepKind::Signal
@@ -228,6 +243,8 @@ pub(super) enum EventKind {
     StepRetryScheduled,
     #[serde(rename = "step.given_back")]
     StepGivenBack,
+    #[serde(rename = "step.held_back", alias = "step.held")]
+    StepHeldBack,
     #[serde(rename = "step.unknown")]
     StepUnknown,
     #[serde(rename = "step.cancelled")]
@@ -253,6 +270,12 @@ pub(super) struct Event {
     /// What a parked run waits for.
     pub(super) parked_for: Option<String>,
     pub(super) until: Option<Micros>,
+    /// What woke a run; nothing: its time had come.
+    pub(super) by: Option<String>,
+    /// What a person decided.
+    pub(super) verb: Option<String>,
+    /// When a step is over, or is to be tried again.
+    pub(super) due_at: Option<Micros>,
 }
 
 impl Event {
@@ -275,6 +298,7 @@ impl Event {
             | EventKind::StepFailed
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::StepCancelled
             | EventKind::ApprovalOpened => false,
@@ -301,6 +325,7 @@ impl Event {
             | EventKind::StepStarted
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::ApprovalOpened => None,
         }
@@ -357,4 +382,29 @@ pub(super) struct Sale {
     /// The number of the run in the plan.
     pub(super) run: String,
     pub(super) item: String,
+}
+
+/// What people were asked, and what they decided.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Approval {
+    pub(super) run_id: Uuid,
+    pub(super) id: Uuid,
+    /// Nothing: it is about the run.
+    pub(super) step_seq: Option<i32>,
+    pub(super) attempt: Option<i32>,
+    pub(super) state: String,
+    pub(super) verb: Option<String>,
+    /// Until then the call may still be on its way.
+    pub(super) settles_at: Option<Micros>,
+    pub(super) decided_at: Option<Micros>,
+}
+
+/// A row that an application wrote beside what it asked for.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Receipt {
+    pub(super) id: String,
+    pub(super) asked: Asked,
+    pub(super) run: String,
+    /// The signal's id, or the approval's.
+    pub(super) of: Option<String>,
 }

@@ -9,6 +9,7 @@ mod effects;
 mod given_up;
 mod good;
 mod journal;
+mod promises;
 mod sender;
 mod time;
 mod workflow;
@@ -27,7 +28,9 @@ fn broken(good: Good) -> Vec<&'static str> {
     findings.into_iter().map(|(law, _)| law.name).collect()
 }
 
-fn history(good: Good) -> History {
+/// Whoever has to be asked is asked.
+fn history(mut good: Good) -> History {
+    good.asks_people();
     History::join(good.records, SEED)
 }
 

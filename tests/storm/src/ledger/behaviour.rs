@@ -63,6 +63,8 @@ pub(super) enum Deed {
     AtOnce,
     /// So long after its arrival, whether or not the caller is still there.
     Late(Duration),
+    /// So long after the caller was left without an answer.
+    Behind(Duration),
     /// When the caller has hung up.
     GivenUp,
     Never,
@@ -107,11 +109,17 @@ pub(super) const GOOD: Behaviour = at_once("good", Answer::Receipt(Manner::Whole
 /// The key of an `idempotent` call came with another body before.
 pub(super) const CONFLICT: Behaviour = refusal("conflict", 422);
 
+/// Of so many HTTP calls that change nothing, one is refused for ever.
+const HOPELESS_EVERY: u32 = 25;
+
 /// What came is no call.
 pub(super) const UNREADABLE: Behaviour = refusal("unreadable", 400);
 
 /// How an arrival is treated whose effect had so many before.
 pub(super) fn draw(seed: u64, asked: &Asked, before: u64) -> Behaviour {
+    if is_hopeless(seed, asked) {
+        return refusal("hopeless", 503);
+    }
     let mut random = random(seed, &format!("ledger {}", asked.effect), before);
     let (late, bad) = percentages(asked.declared, before);
     let lot = random.u32(..100);
@@ -127,10 +135,17 @@ pub(super) fn draw(seed: u64, asked: &Asked, before: u64) -> Behaviour {
         return GOOD;
     }
     match asked.front {
+        Front::Http if doubts(asked.declared, &mut random) => BEHIND,
         Front::Http => http(&mut random),
         Front::Command => command(&mut random),
         Front::Function => function(&mut random),
     }
+}
+
+/// What is never answered well, however often it is asked for: so that attempts come to their end.
+fn is_hopeless(seed: u64, asked: &Asked) -> bool {
+    let may_be = asked.front == Front::Http && asked.declared == Declared::ReadOnly;
+    may_be && random(seed, &format!("hopeless {}", asked.effect), 0).u32(..HOPELESS_EVERY) == 0
 }
 
 /// How many of a hundred are applied late, and how many fare badly in another way. A doubt about a call that may not be
@@ -147,9 +162,15 @@ const fn percentages(declared: Declared, before: u64) -> (u32, u32) {
     }
 }
 
+/// Of calls that may not be repeated, of which there are few, those matter most that take place unseen.
+fn doubts(declared: Declared, random: &mut fastrand::Rng) -> bool {
+    declared == Declared::AtMostOnce && random.u32(..3) == 0
+}
+
 fn http(random: &mut fastrand::Rng) -> Behaviour {
     match random.u32(..30) {
-        0..5 => UNANSWERED,
+        0..3 => UNANSWERED,
+        3..5 => BEHIND,
         5..9 => at_once("error_after", status(500)),
         9..11 => refusal_with_pause("limited_with_pause", 429),
         11..13 => refusal("limited", 429),
@@ -198,6 +219,13 @@ fn function(random: &mut fastrand::Rng) -> Behaviour {
 }
 
 const UNANSWERED: Behaviour = at_once("unanswered", Answer::Nothing);
+
+/// Before the time limit of any tool.
+const BEHIND: Behaviour = Behaviour {
+    name: "behind",
+    deed: Deed::Behind(Duration::from_secs(1)),
+    answer: Answer::Nothing,
+};
 
 const GIVEN_UP: Behaviour = Behaviour {
     name: "given_up",

@@ -45,6 +45,13 @@ pub(super) struct Arrived {
     pub(super) receipt: Option<u64>,
 }
 
+/// What became of a key.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) effect: String,
+    pub(super) receipt: u64,
+}
+
 /// The way to the thread that keeps the book.
 pub(super) struct Book {
     // Without a bound: each caller waits for its last entry before it makes another, but for replies.
@@ -56,6 +63,10 @@ enum Entry {
     Deed {
         arrival: u64,
         receipt: oneshot::Sender<u64>,
+    },
+    Look {
+        key: String,
+        found: oneshot::Sender<Option<Found>>,
     },
     Reply(LedgerRecord),
     Close,
@@ -80,6 +91,13 @@ impl Book {
     pub(super) async fn apply(&self, arrival: u64) -> anyhow::Result<u64> {
         let (receipt, told) = oneshot::channel();
         self.enter(Entry::Deed { arrival, receipt });
+        told.await.context("the book is closed")
+    }
+
+    /// Tells what became of a key, as far as anything has by now.
+    pub(super) async fn look(&self, key: String) -> anyhow::Result<Option<Found>> {
+        let (found, told) = oneshot::channel();
+        self.enter(Entry::Look { key, found });
         told.await.context("the book is closed")
     }
 
@@ -108,6 +126,7 @@ impl Book {
 enum Answer {
     Arrived(oneshot::Sender<Arrived>, Arrived),
     Receipt(oneshot::Sender<u64>, u64),
+    Found(oneshot::Sender<Option<Found>>, Option<Found>),
 }
 
 impl Answer {
@@ -116,6 +135,7 @@ impl Answer {
         match self {
             Self::Arrived(waiting, arrived) => drop(waiting.send(arrived)),
             Self::Receipt(waiting, receipt) => drop(waiting.send(receipt)),
+            Self::Found(waiting, found) => drop(waiting.send(found)),
         }
     }
 }
@@ -150,6 +170,8 @@ struct Pages {
     /// How often each effect was asked for.
     asked: HashMap<String, u64>,
     keys: HashMap<String, Keyed>,
+    /// What took place, by its key.
+    done: HashMap<String, Found>,
     records: Vec<LedgerRecord>,
     answers: Vec<Answer>,
     closed: bool,
@@ -159,6 +181,9 @@ struct Pages {
 struct Applicable {
     /// The key, if it is to be honoured.
     key: Option<String>,
+    /// The key, whether or not it is.
+    sent: Option<String>,
+    effect: String,
 }
 
 /// A key of an `idempotent` call.
@@ -174,6 +199,7 @@ impl Pages {
             calls: Vec::new(),
             asked: HashMap::new(),
             keys: HashMap::new(),
+            done: HashMap::new(),
             records: Vec::new(),
             answers: Vec::new(),
             closed: false,
@@ -193,6 +219,15 @@ impl Pages {
                 let receipt = self.apply(arrival);
                 self.answers.push(Answer::Receipt(waiting, receipt));
             }
+            Entry::Look { key, found: waiting } => {
+                let found = self.done.get(&key).cloned();
+                self.records.push(LedgerRecord::Looked {
+                    at: now(),
+                    key,
+                    found: found.as_ref().map(|found| found.receipt),
+                });
+                self.answers.push(Answer::Found(waiting, found));
+            }
             Entry::Reply(record) => self.records.push(record),
             Entry::Close => self.closed = true,
         }
@@ -205,12 +240,16 @@ impl Pages {
             .is_some_and(|asked| asked.declared == Declared::Idempotent);
         let key = call.key.clone().filter(|_| honoured);
         let behaviour = self.behaviour(&call, key.as_deref());
-        self.calls.push(Applicable { key });
-        let arrival = self.calls.len() as u64;
         let (effect, declared) = call.asked.map_or_else(
             || (UNREADABLE_EFFECT.to_owned(), Declared::AtMostOnce),
             |asked| (asked.effect, asked.declared),
         );
+        self.calls.push(Applicable {
+            key,
+            sent: call.key.clone(),
+            effect: effect.clone(),
+        });
+        let arrival = self.calls.len() as u64;
         self.records.push(LedgerRecord::Arrival {
             at: call.at,
             arrival,
@@ -226,7 +265,7 @@ impl Pages {
         });
         let receipt = match behaviour.deed {
             Deed::AtOnce => Some(self.apply(arrival)),
-            Deed::Late(_) | Deed::GivenUp | Deed::Never => None,
+            Deed::Late(_) | Deed::Behind(_) | Deed::GivenUp | Deed::Never => None,
         };
         Arrived {
             arrival,
@@ -264,6 +303,16 @@ impl Pages {
                 return first;
             }
             keyed.receipt = Some(arrival);
+        }
+        if let Some(call) = self.calls.get(index)
+            && let Some(sent) = &call.sent
+        {
+            let effect = call.effect.clone();
+            let found = Found {
+                effect,
+                receipt: arrival,
+            };
+            self.done.entry(sent.clone()).or_insert(found);
         }
         self.records.push(LedgerRecord::Applied { at: now(), arrival });
         arrival

@@ -8,18 +8,26 @@ use super::reply::{self, After};
 use super::request::{Caller, Request};
 use crate::record::{Front, now};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// A caller that has not hung up by now is not waited for: the limits of all tools are shorter.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Where it is asked what became of a key.
+const LOOK: &str = "/look";
+
 /// Answers a caller until one of the two ends it.
-pub(super) async fn attend(stream: TcpStream, book: &Book) -> anyhow::Result<()> {
+pub(super) async fn attend(stream: TcpStream, book: &Arc<Book>) -> anyhow::Result<()> {
     let mut caller = Caller::new(stream)?;
     while let Some(request) = caller.request().await? {
         let after = match call(&request) {
             Some(call) => act(book, &mut caller, call).await?,
+            None if request.path == LOOK => match wanted(&request) {
+                Some(key) => reply::found(&mut caller, book.look(key).await?).await,
+                None => reply::no_such_door(&mut caller).await,
+            },
             None => reply::no_such_door(&mut caller).await,
         };
         match after {
@@ -32,6 +40,16 @@ pub(super) async fn attend(stream: TcpStream, book: &Book) -> anyhow::Result<()>
         }
     }
     Ok(())
+}
+
+/// The key that somebody asks about.
+fn wanted(request: &Request) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Wanted {
+        key: String,
+    }
+    let wanted: Wanted = serde_json::from_slice(&request.body).ok()?;
+    Some(wanted.key)
 }
 
 /// What comes to none of the fronts is no call.
@@ -57,7 +75,7 @@ fn call(request: &Request) -> Option<Call> {
     })
 }
 
-async fn act(book: &Book, caller: &mut Caller, call: Call) -> anyhow::Result<After> {
+async fn act(book: &Arc<Book>, caller: &mut Caller, call: Call) -> anyhow::Result<After> {
     let front = call.front;
     let effect = call.asked.as_ref().map_or("", |asked| &asked.effect).to_owned();
     let Arrived {
@@ -66,7 +84,7 @@ async fn act(book: &Book, caller: &mut Caller, call: Call) -> anyhow::Result<Aft
         receipt,
     } = book.arrive(call).await?;
     let receipt = match behaviour.deed {
-        Deed::AtOnce | Deed::Never => receipt,
+        Deed::AtOnce | Deed::Never | Deed::Behind(_) => receipt,
         Deed::Late(gap) => {
             tokio::time::sleep(gap).await;
             Some(book.apply(arrival).await?)
@@ -84,6 +102,13 @@ async fn act(book: &Book, caller: &mut Caller, call: Call) -> anyhow::Result<Aft
     };
     let given = reply::give(caller, behaviour.answer, &content).await;
     book.reply(arrival, given.what, given.delivered);
+    if let Deed::Behind(gap) = behaviour.deed {
+        let book = Arc::clone(book);
+        tokio::spawn(async move {
+            tokio::time::sleep(gap).await;
+            let _ = book.apply(arrival).await;
+        });
+    }
     Ok(given.after)
 }
 

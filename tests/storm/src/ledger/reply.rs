@@ -3,6 +3,7 @@
 //! Start at [`give`].
 
 use super::behaviour::{Answer, Manner, Then, Told};
+use super::book::Found;
 use super::request::Caller;
 use crate::record::Front;
 use serde_json::json;
@@ -58,6 +59,16 @@ pub(super) async fn give(caller: &mut Caller, answer: Answer, content: &Content)
         }
         Answer::Nothing => given("nothing".to_owned(), false, After::Closed),
     }
+}
+
+/// What became of a key.
+pub(super) async fn found(caller: &mut Caller, found: Option<Found>) -> After {
+    let told = match found {
+        Some(found) => json!({"effect": found.effect, "receipt": found.receipt, "happened": true}),
+        None => json!({"happened": false}),
+    };
+    let handed = caller.hand_over(&message(200, "", &told.to_string())).await;
+    open_if(handed)
 }
 
 /// For what comes to none of the fronts.

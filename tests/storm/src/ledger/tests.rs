@@ -47,7 +47,8 @@ fn six_of_ten_arrivals_fare_well_and_more_of_those_that_may_not_be_repeated_and_
     let good = |front: Front, declared: Declared, before: u64| {
         (0..10_000)
             .map(|number| asked(&format!("r{number}-t2-c1"), front, declared))
-            .filter(|asked| draw(SEED, asked, before).name == "good")
+            // What is refused for ever is beside these.
+            .filter(|asked| matches!(draw(SEED, asked, before).name, "good" | "hopeless"))
             .count()
     };
     for front in Front::ALL {
@@ -73,11 +74,13 @@ fn every_misbehaviour_of_a_front_occurs() {
     let http = [
         "away",
         "away_with_pause",
+        "behind",
         "doubled",
         "drip",
         "error_after",
         "given_up",
         "good",
+        "hopeless",
         "late",
         "limited",
         "limited_with_pause",
@@ -109,6 +112,41 @@ async fn a_good_call_is_written_down_and_applied_and_answered_and_the_connection
     assert_eq!(first.conduct, "good");
     assert_eq!(first.worker.as_deref(), Some("storm-1-2"));
     assert_eq!(first.attempt, Some(3));
+}
+
+#[tokio::test]
+async fn who_asks_about_a_key_is_told_what_has_become_of_it() {
+    let world = World::new().await;
+    let mut caller = world.caller().await;
+    caller.look("key-1").await;
+    assert_eq!(caller.hear().await.body(), r#"{"happened":false}"#);
+
+    let good = named("good", Front::Http);
+    caller.ask(&good, "key-1").await;
+    caller.hear().await;
+
+    caller.look("key-1").await;
+    let told = format!(r#"{{"effect":"{}","happened":true,"receipt":1}}"#, good.effect);
+    assert_eq!(caller.hear().await.body(), told);
+    let looked = |record: &LedgerRecord| match record {
+        LedgerRecord::Looked { key, found, .. } => Some((key.clone(), *found)),
+        LedgerRecord::Arrival { .. } | LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } => None,
+    };
+    let looked: Vec<_> = world.so_far().iter().filter_map(looked).collect();
+    assert_eq!(looked, [("key-1".to_owned(), None), ("key-1".to_owned(), Some(1))]);
+}
+
+#[tokio::test]
+async fn a_call_that_got_no_answer_may_be_applied_behind_its_callers_back() {
+    let world = World::new().await;
+    let mut caller = world.caller().await;
+
+    caller.ask(&named("behind", Front::Http), "key").await;
+
+    let heard = caller.hear().await;
+    assert_eq!((heard.bytes.len(), heard.end), (0, End::Closed));
+    let applied = |record: &LedgerRecord| matches!(record, LedgerRecord::Applied { .. });
+    world.until("it is applied", applied).await;
 }
 
 #[tokio::test]

@@ -59,7 +59,11 @@ impl HttpDoor {
             .args(["api", "--insecure-no-token", "--listen", &self.address.to_string()])
             .current_dir(&self.setup.folder)
             .env("LONGHAUL_DATABASE_URL", &self.database_url)
-            .env("LONGHAUL_LOG", "info");
+            .env("LONGHAUL_LOG", "info")
+            .env_remove("LONGHAUL_BREAK");
+        if let Some(planted) = &self.setup.planted {
+            command.env("LONGHAUL_BREAK", planted);
+        }
         Process::start(&mut command, &self.setup.folder.join("logs/api.log"))
     }
 

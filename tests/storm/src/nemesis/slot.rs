@@ -8,6 +8,7 @@ use super::journal::{Journal, deed, give_up};
 use super::process::Process;
 use super::schedule::{DRAIN, DRAINED_WITHIN, LEASE};
 use super::session::Replies;
+use crate::machine;
 use crate::record::Deed;
 use anyhow::anyhow;
 use nix::sys::signal::Signal;
@@ -211,10 +212,11 @@ impl Slot {
         if let Some(status) = state.process.as_mut().and_then(Process::ended) {
             return self.ended(&mut state, status);
         }
-        let is_overdue = |since: Instant| since.elapsed() > DRAINED_WITHIN;
+        let patience = DRAINED_WITHIN.mul_f64(machine::load().map_or(1.0, machine::slowness));
+        let is_overdue = |since: Instant| since.elapsed() > patience;
         if state.draining.is_some_and(is_overdue) {
             drop(state.vacate());
-            let why = format!("not within {} s of SIGTERM, and was killed", DRAINED_WITHIN.as_secs());
+            let why = format!("not within {} s of SIGTERM, and was killed", patience.as_secs());
             self.journal
                 .write(deed(Deed::WorkerEnded).to(&state.life.name).saying(why));
         }

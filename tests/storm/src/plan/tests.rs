@@ -40,6 +40,14 @@ fn the_effects_of_a_run_are_told_apart() {
 }
 
 #[test]
+fn of_very_many_calls_as_many_are_planned_as_the_limit_lets_through() {
+    let plan = Plan::of(1);
+    let mut runs = (0..1000).map(|number| plan.run(number));
+    let wide = runs.find(|run| plan.unmade(run) > 0).unwrap();
+    assert_eq!((plan.effects(&wide).len(), plan.unmade(&wide)), (64, 136));
+}
+
+#[test]
 fn runs_of_both_kinds_are_started_by_every_door() {
     let plan = Plan::of(1);
     let runs: Vec<RunPlan> = (0..200).map(|number| plan.run(number)).collect();

@@ -1,10 +1,16 @@
 //! Attempts in flight: each in a task of its own, so that a record on its way to the database holds none of them up.
 
 use super::Driver;
+use super::transaction::{self, Unrecorded};
+use crate::drive::Shared;
 use crate::model::{ModelAttempt, ModelCall};
+use crate::tool::sql::Request;
 use crate::tool::{Attempt, Call, CallContext};
+use agent::definition::ToolAction;
+use agent::time_limit::turn_deadline;
 use agent::tool::ToolRequest;
-use agent::{AttemptOutcome, Effect, ErrorClass, StepBody, StepError};
+use agent::{AttemptOutcome, Bound, CallLimit, Effect, ErrorClass, StepBody, StepError};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +31,7 @@ pub(super) enum Going {
 }
 
 impl Going {
+    /// Whose.
     pub(super) const fn seq(&self) -> u32 {
         match self {
             Self::Model { seq, .. } | Self::Tool { seq, .. } => *seq,
@@ -42,6 +49,8 @@ pub(super) struct Finished {
 pub(super) enum Report {
     Model(ModelAttempt),
     Tool(Attempt),
+    /// A tool has written, and nothing is committed.
+    Unrecorded(Box<Unrecorded>),
     /// We cut it.
     Cut,
 }
@@ -119,6 +128,31 @@ fn lease_over() -> StepError {
     )
 }
 
+/// Makes one attempt of a tool call.
+async fn call_tool(shared: &Shared, call: Call<'_>) -> Report {
+    match (&call.tool.action, call.request) {
+        (
+            ToolAction::Sql(tool),
+            ToolRequest::Sql {
+                database: None,
+                statement,
+                parameters,
+            },
+        ) if call.tool.effect == Effect::Transactional => {
+            let request = Request {
+                tool,
+                statement,
+                parameters,
+            };
+            match transaction::attempt(shared, &call, request).await {
+                Ok(unrecorded) => Report::Unrecorded(unrecorded),
+                Err(attempt) => Report::Tool(attempt),
+            }
+        }
+        _ => Report::Tool(shared.tools.call(call).await),
+    }
+}
+
 impl Driver {
     /// Lets a committed attempt happen.
     pub(super) fn start(&mut self, going: Going) {
@@ -128,22 +162,29 @@ impl Driver {
         }
     }
 
-    /// The smallest limit that applies: the call's own, or what is left of the run's time.
-    fn within_deadline(&self, own: Duration) -> Duration {
-        match self.journal.deadline {
-            Some(deadline) => own.min((deadline - self.hold.now()).to_std().unwrap_or(Duration::ZERO)),
-            None => own,
+    /// The smallest limit that applies: the call's own, or what is left of the time of its turn or of the run.
+    fn limit(&self, own: Duration, turn: Option<DateTime<Utc>>) -> CallLimit {
+        let left = |deadline: DateTime<Utc>| (deadline - self.hold.now()).to_std().unwrap_or(Duration::ZERO);
+        let mut limit = CallLimit::own(own);
+        if let Some(deadline) = turn {
+            limit = limit.within(left(deadline), Bound::Turn);
         }
+        if let Some(deadline) = self.journal.deadline {
+            limit = limit.within(left(deadline), self.deadline_bound);
+        }
+        limit
     }
 
     fn start_model(&mut self, seq: u32, body: String) {
+        #[cfg(feature = "planted-faults")]
+        let body = crate::planted_fault::shown(body);
         let (shared, version, lease) = (
             Arc::clone(&self.hold.shared),
             Arc::clone(&self.version),
             self.hold.lease.clone(),
         );
         let own = Duration::from_secs(u64::from(version.agent.model.timeout_seconds));
-        let (timeout, now) = (self.within_deadline(own), self.hold.now());
+        let (limit, now) = (self.limit(own, None), self.hold.now());
         self.in_flight.spawn(seq, Repeat::Model, async move {
             if !lease.is_live() {
                 return Report::Model(ModelAttempt {
@@ -152,7 +193,7 @@ impl Driver {
                     needs_person: false,
                 });
             }
-            let call = ModelCall::new(&body, &version.agent.model, timeout, now);
+            let call = ModelCall::new(&body, &version.agent.model, limit, now);
             Report::Model(shared.models.call(call, |_| {}).await)
         });
     }
@@ -175,7 +216,10 @@ impl Driver {
         };
         let attempt = step.attempt;
         #[cfg(feature = "planted-faults")]
-        let key = crate::planted_fault::key_sent(key, attempt);
+        let (key, request) = (
+            crate::planted_fault::key_sent(key, attempt),
+            crate::planted_fault::request_sent(request, attempt),
+        );
         let context = CallContext {
             run: self.hold.run().to_string(),
             step: seq,
@@ -188,8 +232,11 @@ impl Driver {
             .agent
             .tool(&tool)
             .map_or(Duration::ZERO, agent::definition::Tool::timeout);
-        let (timeout, now) = (self.within_deadline(own), self.hold.now());
+        let turn = turn_deadline(&version.agent, step);
+        let (limit, now) = (self.limit(own, turn), self.hold.now());
+        let permit = self.admitted.get_mut(&seq).and_then(|admitted| admitted.permit.take());
         self.in_flight.spawn(seq, repeat, async move {
+            let _until_it_is_over = permit;
             let not_sent = |error| {
                 Report::Tool(Attempt {
                     outcome: AttemptOutcome::NotSent(error),
@@ -211,11 +258,11 @@ impl Driver {
                 request: &request,
                 key: &key,
                 attempt,
-                timeout,
+                limit,
                 now,
                 context,
             };
-            Report::Tool(shared.tools.call(call).await)
+            call_tool(&shared, call).await
         });
     }
 }

@@ -6,6 +6,7 @@ use super::outcome::effect;
 use super::wanted::{Wanted, digest_of, storable};
 use super::{Driver, Flow, Version};
 use crate::crash_point::crash_point;
+use crate::drive::later;
 use crate::scribe::{Draft, Written};
 use agent::definition::{RetryPolicy, Tool};
 use agent::effect::UnknownReason;
@@ -13,10 +14,11 @@ use agent::next_action::{Again, Move, REQUEST_CHANGED};
 use agent::tool::{ToolRequest, render};
 use agent::transcript::{error_outcome, transcript};
 use agent::wire::messages::{RequestParts, ToolChoice, request_body};
-use agent::{Asked, Effect, ErrorClass, Step, StepBody, StepError, StepState};
+use agent::{Asked, Effect, ErrorClass, HeldBack, Step, StepBody, StepError, StepState};
 use engine::{EngineError, Place, StepBegin, StepChange, payload};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a step sends, the same in every attempt.
 #[derive(Debug, Clone)]
@@ -33,8 +35,10 @@ pub(super) struct Moves {
     pub(super) draft: Draft,
     pub(super) steps: Vec<Step>,
     pub(super) asked: Vec<Asked>,
+    /// Steps that may not go out until they are called.
+    pub(super) held: Vec<HeldBack>,
+    pub(super) going: Vec<Going>,
     sent: Vec<(u32, Sent)>,
-    going: Vec<Going>,
     /// Earlier results, by the places of the calls that they answer.
     pub(super) recalled: Recalled,
 }
@@ -68,14 +72,23 @@ impl Driver {
                 return self.finish(engine::Ending::Failed(json!(error).to_string())).await;
             }
         }
+        if self.admit(&mut making).await? == Flow::Done {
+            return Ok(Flow::Done);
+        }
         let Moves {
             draft,
             steps,
             asked,
+            held,
             sent,
             going,
             recalled: _,
         } = making;
+        if draft.is_empty() {
+            // All stand where they stood.
+            self.journal.held_back.extend(held);
+            return Ok(Flow::GoOn);
+        }
         let has_settled = steps.iter().any(|step| {
             self.step(step.seq)
                 .is_some_and(|before| before.state == StepState::Unknown)
@@ -86,9 +99,13 @@ impl Driver {
         let going = self.send_before_intent(&steps, &sent, going).await;
         match self.record(draft, steps).await? {
             Written::Now(_) => {}
-            Written::Refused(_) => return Ok(Flow::GoOn),
+            Written::Refused(_) => {
+                self.give_up_places(&begun).await?;
+                return Ok(Flow::GoOn);
+            }
             Written::ClaimLost => return Ok(Flow::Done),
         }
+        self.journal.held_back.extend(held);
         // Its time counts from the commit: it was not sent before.
         let now = self.hold.now();
         for step in self.journal.steps.iter_mut().filter(|step| begun.contains(&step.seq)) {
@@ -472,6 +489,9 @@ impl Driver {
         step.due_at = None;
         step.maybe_applied |= step.state == StepState::Interrupted;
         if let Some(reason) = unknown {
+            // A call whose worker was lost had left at the latest when that one's lease was over.
+            step.due_at =
+                (step.state == StepState::Interrupted).then(|| later(self.hold.now(), self.time_limit(&step)));
             step.state = StepState::Unknown;
             making
                 .draft
@@ -492,6 +512,16 @@ impl Driver {
 
     pub(super) fn step(&self, seq: u32) -> Option<&Step> {
         self.journal.steps.iter().find(|step| step.seq == seq)
+    }
+
+    /// How long a call may be on its way.
+    fn time_limit(&self, step: &Step) -> Duration {
+        match &step.body {
+            StepBody::Model { .. } => Duration::ZERO,
+            StepBody::Tool { name, .. } | StepBody::Probe { name, .. } => {
+                self.version.agent.tool(name).map(Tool::timeout).unwrap_or_default()
+            }
+        }
     }
 
     pub(super) fn retry_policy(&self, step: &Step) -> Option<&RetryPolicy> {

@@ -109,14 +109,21 @@ impl Driver {
     }
 
     fn probe_request(&self, step: &Step, probe: &Probe) -> Result<ToolRequest, StepError> {
-        let unfit = |what: String| {
-            StepError::new(
-                ErrorClass::InvalidInput,
-                "probe_input",
-                format!("the probe of this call cannot be asked: {what}"),
-            )
+        let Some(tool) = self.version.agent.tool(&probe.tool) else {
+            return Err(unfit(format!("there is no tool {}", probe.tool)));
         };
-        let (Some(tool), Some(sent)) = (self.version.agent.tool(&probe.tool), self.sent.get(&step.seq)) else {
+        self.request_of(tool, &self.probe_input(step)?.to_string())
+    }
+
+    /// What the probe of a call is asked, with its defaults.
+    pub(super) fn probe_input(&self, step: &Step) -> Result<Value, StepError> {
+        let name = match &step.body {
+            StepBody::Tool { name, .. } => name.as_str(),
+            StepBody::Model { .. } | StepBody::Probe { .. } => "",
+        };
+        let probe = self.version.agent.tool(name).and_then(|tool| tool.probe.as_ref());
+        let probe = probe.ok_or_else(|| unfit("its tool has none".to_owned()))?;
+        let (Some(schema), Some(sent)) = (self.version.schemas.get(&probe.tool), self.sent.get(&step.seq)) else {
             return Err(unfit(format!("there is no tool {}", probe.tool)));
         };
         let input = self
@@ -128,11 +135,11 @@ impl Driver {
         let asked = probe
             .input(&sent.key, fields)
             .map_err(|field| unfit(format!("the call's input has no field {field:?}")))?;
-        self.request_of(tool, &asked.to_string())
+        schema.check_input(&asked.to_string())
     }
 
     /// The input of a call with its defaults, as it was sent.
-    fn call_input(&self, step: &Step) -> Option<Value> {
+    pub(super) fn call_input(&self, step: &Step) -> Option<Value> {
         let StepBody::Tool { index, .. } = &step.body else {
             return None;
         };
@@ -150,4 +157,12 @@ impl Driver {
         let call: &ToolCall = calls.get(usize::try_from(*index).ok()?)?;
         self.step_input(step, call.input.get())
     }
+}
+
+fn unfit(what: String) -> StepError {
+    StepError::new(
+        ErrorClass::InvalidInput,
+        "probe_input",
+        format!("the probe of this call cannot be asked: {what}"),
+    )
 }

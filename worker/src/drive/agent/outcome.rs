@@ -8,6 +8,8 @@ use crate::crash_point::crash_point;
 use crate::scribe::{Draft, Written};
 use crate::tool::Attempt;
 use agent::effect::{Attempts, verdict};
+use agent::sanitise::Sanitiser;
+use agent::time_limit::turn_deadline;
 use agent::wire::messages::{SPEND_CAP, parse_reply};
 use agent::{AttemptOutcome, Effect, ErrorClass, Step, StepBody, StepError, StepState, Verdict};
 use chrono::TimeDelta;
@@ -18,19 +20,19 @@ use std::time::Duration;
 use tracing::warn;
 
 /// A step after an attempt, and what is recorded beside it.
-struct After {
-    step: Step,
+pub(super) struct After {
+    pub(super) step: Step,
     /// A model's message, as it is stored.
-    message: Option<String>,
-    evidence: Value,
-    event: (&'static str, Value),
+    pub(super) message: Option<String>,
+    pub(super) evidence: Value,
+    pub(super) event: (&'static str, Value),
 }
 
 /// Why an attempt failed, and whether it is certain that nothing was done.
-struct Failure {
-    error: StepError,
-    known_not_applied: bool,
-    retry_after: Option<Duration>,
+pub(super) struct Failure {
+    pub(super) error: StepError,
+    pub(super) known_not_applied: bool,
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Driver {
@@ -40,14 +42,27 @@ impl Driver {
         let Some(step) = self.step(finished.seq).cloned() else {
             return Ok(Flow::GoOn);
         };
+        let (seq, mark) = (finished.seq, finished.report.mark());
         let after = match finished.report {
             Report::Model(attempt) => match answered(attempt.outcome) {
                 Ok(message) => self.model_answered(step, message, attempt.evidence),
-                Err(failure) => self.attempt_failed(step, failure, attempt.evidence),
+                Err(failure) => self.attempt_failed(step, *failure, attempt.evidence),
             },
             Report::Tool(attempt) => self.tool_attempted(step, attempt),
+            Report::Unrecorded(unrecorded) => {
+                let flow = self.commit(step, *unrecorded).await?;
+                self.report(seq, mark).await?;
+                return Ok(flow);
+            }
             Report::Cut => self.attempt_cut(step),
         };
+        let flow = self.settle(after).await?;
+        self.report(seq, mark).await?;
+        Ok(flow)
+    }
+
+    /// Records what an attempt made of its step.
+    pub(super) async fn settle(&mut self, after: After) -> Result<Flow, EngineError> {
         let mut draft = Draft::default();
         let mut written = change(&after.step, Some(&after.evidence));
         written.result = after.message.or(written.result);
@@ -87,25 +102,32 @@ impl Driver {
     /// What a tool's attempt came to, once its rules have changed what is not to be stored or shown.
     fn tool_attempted(&self, step: Step, attempt: Attempt) -> After {
         let Attempt { outcome, mut evidence } = attempt;
-        let rules = match &step.body {
-            StepBody::Tool { name, .. } | StepBody::Probe { name, .. } => self.version.sanitisers.get(name),
-            StepBody::Model { .. } => None,
-        };
-        if let Some(rules) = rules {
-            rules.evidence(&mut evidence);
-        }
         match answered(outcome) {
-            Ok(told) => {
-                let told = rules.map_or_else(|| told.clone(), |rules| rules.output(told.clone()));
-                let told = self.labelled(&step, told);
-                tool_answered(step, told, evidence)
-            }
+            Ok(told) => self.tool_done(step, told, evidence),
             Err(mut failure) => {
-                if let Some(rules) = rules {
+                if let Some(rules) = self.rules_of(&step) {
+                    rules.evidence(&mut evidence);
                     failure.error = rules.error(failure.error);
                 }
-                self.attempt_failed(step, failure, evidence)
+                self.attempt_failed(step, *failure, evidence)
             }
+        }
+    }
+
+    /// A call that was carried out, with what it answered as it may be stored and shown.
+    pub(super) fn tool_done(&self, step: Step, mut told: agent::ToolOutcome, mut evidence: Value) -> After {
+        if let Some(rules) = self.rules_of(&step) {
+            rules.evidence(&mut evidence);
+            told = rules.output(told);
+        }
+        let told = self.labelled(&step, told);
+        tool_answered(step, told, evidence)
+    }
+
+    fn rules_of(&self, step: &Step) -> Option<&Sanitiser> {
+        match &step.body {
+            StepBody::Tool { name, .. } | StepBody::Probe { name, .. } => self.version.sanitisers.get(name),
+            StepBody::Model { .. } => None,
         }
     }
 
@@ -148,12 +170,14 @@ impl Driver {
         }
     }
 
-    fn attempt_failed(&self, mut step: Step, failure: Failure, evidence: Value) -> After {
+    pub(super) fn attempt_failed(&self, mut step: Step, failure: Failure, evidence: Value) -> After {
         let Failure {
             mut error,
             known_not_applied,
             retry_after,
         } = failure;
+        #[cfg(feature = "planted-faults")]
+        let known_not_applied = crate::planted_fault::known_undone(known_not_applied);
         step.maybe_applied |= !known_not_applied;
         let schedule = self.retry_policy(&step).map(|retry| Schedule {
             initial: Duration::from_millis(retry.initial_ms),
@@ -166,6 +190,11 @@ impl Driver {
             attempts_max: step.attempts_max,
             maybe_applied: step.maybe_applied,
             horizon_passed: self.horizon_passed(&step, due_at),
+        };
+        #[cfg(feature = "planted-faults")]
+        let attempts = Attempts {
+            attempt: crate::planted_fault::counted(attempts.attempt),
+            ..attempts
         };
         // A spend cap does not pass by itself within any horizon: a person must act.
         let judged = if error.code == SPEND_CAP && matches!(step.body, StepBody::Model { .. }) {
@@ -230,7 +259,7 @@ impl Driver {
     }
 
     /// We cut it: at a cancel for good, at a shutdown to be gone on with, at no cost to its budget.
-    fn attempt_cut(&self, mut step: Step) -> After {
+    pub(super) fn attempt_cut(&self, mut step: Step) -> After {
         step.maybe_applied |= effect(&step).leaves_doubt();
         step.error = None;
         let (cut, event) = if self.hold.is_cancelled() {
@@ -250,11 +279,14 @@ impl Driver {
         }
     }
 
-    fn horizon_passed(&self, step: &Step, due_at: chrono::DateTime<chrono::Utc>) -> bool {
-        self.retry_policy(step).is_some_and(|retry| {
-            let horizon = i64::try_from(retry.horizon_seconds).unwrap_or(i64::MAX / 1000);
-            due_at - step.budget_from > TimeDelta::try_seconds(horizon).unwrap_or(TimeDelta::MAX)
-        })
+    pub(super) fn horizon_passed(&self, step: &Step, due_at: chrono::DateTime<chrono::Utc>) -> bool {
+        let turn = turn_deadline(&self.version.agent, step);
+        let turn_is_over = turn.is_some_and(|deadline| deadline <= due_at);
+        turn_is_over
+            || self.retry_policy(step).is_some_and(|retry| {
+                let horizon = i64::try_from(retry.horizon_seconds).unwrap_or(i64::MAX / 1000);
+                due_at - step.budget_from > TimeDelta::try_seconds(horizon).unwrap_or(TimeDelta::MAX)
+            })
     }
 }
 
@@ -277,7 +309,7 @@ fn late_result(step: &Step, written: &StepChange) -> Option<LateResult> {
     })
 }
 
-fn tool_answered(mut step: Step, told: agent::ToolOutcome, evidence: Value) -> After {
+pub(super) fn tool_answered(mut step: Step, told: agent::ToolOutcome, evidence: Value) -> After {
     step.state = StepState::Succeeded;
     step.error = None;
     if let StepBody::Tool { outcome, .. } | StepBody::Probe { outcome, .. } = &mut step.body {
@@ -299,16 +331,16 @@ pub(super) fn effect(step: &Step) -> Effect {
     }
 }
 
-fn answered<T>(outcome: AttemptOutcome<T>) -> Result<T, Failure> {
+fn answered<T>(outcome: AttemptOutcome<T>) -> Result<T, Box<Failure>> {
     let (error, known_not_applied, retry_after) = match outcome {
         AttemptOutcome::Done(answer) => return Ok(answer),
         AttemptOutcome::NotSent(error) => (error, true, None),
         AttemptOutcome::NotApplied { error, retry_after } => (error, true, retry_after),
         AttemptOutcome::Ambiguous { error, retry_after } => (error, false, retry_after),
     };
-    Err(Failure {
+    Err(Box::new(Failure {
         error,
         known_not_applied,
         retry_after,
-    })
+    }))
 }

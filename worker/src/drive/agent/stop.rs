@@ -49,7 +49,7 @@ impl Driver {
     /// Finishes what is in hand, or gives it back: at a shutdown, or to make room, within the grace, at a pause within the calls' own limits.
     async fn give_back(&mut self, why: Release) -> Result<(), EngineError> {
         let grace = match why {
-            Release::Shutdown | Release::Room | Release::Woken => Some(self.hold.shared.drain_grace),
+            Release::Shutdown | Release::Room | Release::Woken | Release::Unheard => Some(self.hold.shared.drain_grace),
             Release::Paused | Release::DriverBroke => None,
         };
         if self.collect(grace).await? == Flow::Done {

@@ -4,8 +4,11 @@ use super::attempt::InFlight;
 use super::begin::Sent;
 use super::{Driver, Held, Shared};
 use crate::hold::Hold;
+use agent::gate::BREAKER_OPEN;
 use agent::wire::messages::parse_reply;
-use agent::{Asked, Decision, Effect, ErrorClass, Journal, Standing, Step, StepBody, StepError, StepState, Verb};
+use agent::{
+    Asked, Bound, Decision, Effect, ErrorClass, Journal, Standing, Step, StepBody, StepError, StepState, Verb,
+};
 use engine::query::{AskedRow, StepRow};
 use engine::{Claimed, EngineError, Fence};
 use serde::de::DeserializeOwned;
@@ -56,10 +59,17 @@ impl Driver {
             tenant: claimed.tenant,
             requester: claimed.requester,
             journal,
+            deadline_bound: if claimed.deadline_is_callers {
+                Bound::Caller
+            } else {
+                Bound::Run
+            },
             resumed_fence: claimed.resumed_fence,
             asked_at: claimed.wakes,
             sent,
             in_flight: InFlight::default(),
+            admitted: HashMap::new(),
+            gates_asked_at: 0,
         }))
     }
 }
@@ -75,6 +85,7 @@ fn journal(claimed: &Claimed, rows: &[StepRow]) -> Result<Journal, EngineError> 
         deadline: claimed.deadline_at,
         steps: steps(rows, claimed.resumed_fence)?,
         asked: Vec::new(),
+        held_back: Vec::new(),
     })
 }
 
@@ -163,6 +174,8 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
         "unknown" => StepState::Unknown,
         other => return Err(unreadable(&what("state"), &other)),
     };
+    #[cfg(feature = "planted-faults")]
+    let state = crate::planted_fault::found(state);
     let body = match row.kind.as_str() {
         "model" => StepBody::Model {
             reply: row
@@ -191,6 +204,9 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
         }
         other => return Err(unreadable(&what("kind"), &other)),
     };
+    let error: Option<StepError> = parsed(row.error.as_deref(), &what("error"))?;
+    // Whether its breaker is still open is asked anew.
+    let is_held = error.as_ref().is_some_and(|error| error.code == BREAKER_OPEN);
     Ok(Step {
         seq: number(row.seq)?,
         turn: number(row.turn)?,
@@ -200,8 +216,8 @@ fn step(row: &StepRow, resumed_fence: Fence) -> Result<Step, EngineError> {
         maybe_applied: row.maybe_applied,
         attempt_started_at: row.attempt_started_at.unwrap_or(row.budget_from),
         budget_from: row.budget_from,
-        due_at: row.due_at,
-        error: parsed(row.error.as_deref(), &what("error"))?,
+        due_at: row.due_at.filter(|_| !is_held),
+        error,
         resumed_over: row.fence <= resumed_fence,
         replaces: row.replaces_seq.map(number).transpose()?,
         body,

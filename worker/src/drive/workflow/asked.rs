@@ -94,6 +94,7 @@ impl Driver {
                 && self.is_replaying
                 && ask.effect == Effect::Idempotent,
             budget_from: self.hold.now(),
+            began_at: self.hold.now(),
             fresh_budget: false,
             replaces: None,
             phase: Phase::Ready,
@@ -144,12 +145,8 @@ impl Driver {
                 }
             }
         }
-        let is_unknown = step.phase == Phase::Unknown;
-        // What may be repeated is in doubt only once nothing more is tried.
-        let reason = match step.ask.effect {
-            Effect::AtMostOnce => UnknownReason::UnknownOutcome,
-            Effect::ReadOnly | Effect::Transactional | Effect::Idempotent => UnknownReason::RetriesExhausted,
-        };
+        let (is_unknown, limit) = (step.phase == Phase::Unknown, step.ask.timeout);
+        let reason = doubt_about(step.ask.effect);
         let mut open = Open {
             identity,
             name,
@@ -158,7 +155,9 @@ impl Driver {
         };
         if is_unknown {
             if was_out {
-                self.conclude(&mut open, ("unknown", None, Some(&outcome_lost())), None);
+                // It had left at the latest when its worker's lease was over.
+                let over = later(self.hold.now(), limit);
+                self.conclude(&mut open, ("unknown", None, Some(&outcome_lost())), Some(over));
             }
             self.doubt(reason, &open.identity);
         }
@@ -305,26 +304,37 @@ impl Driver {
             "recorded": row.request.as_deref().unwrap_or(&row.kind),
             "asked": asked,
         });
-        self.stuck.get_or_insert(Stuck {
-            reason: "input_changed",
-            is_whole: true,
-            detail,
-        });
+        // It outweighs a doubt about one step.
+        if !self.is_halted() {
+            self.stuck = Some(Stuck {
+                reason: "input_changed",
+                is_whole: true,
+                detail,
+            });
+        }
     }
 }
 
 impl OpenStep {
     /// Somebody who knows says that no attempt before has happened.
-    fn did_not_happen(&mut self, now: DateTime<Utc>) {
+    pub(super) fn did_not_happen(&mut self, now: DateTime<Utc>) {
         self.maybe_applied = false;
         self.begin_afresh(now);
     }
 
     /// Its budget of attempts and time counts from now on.
-    fn begin_afresh(&mut self, now: DateTime<Utc>) {
+    pub(super) fn begin_afresh(&mut self, now: DateTime<Utc>) {
         self.attempts_max = self.attempt.saturating_add(self.ask.retry.attempts_max.max(1));
         self.fresh_budget = true;
         self.budget_from = now;
+    }
+}
+
+/// Why people are asked. What may be repeated is in doubt only once nothing more is tried.
+pub(super) const fn doubt_about(effect: Effect) -> UnknownReason {
+    match effect {
+        Effect::AtMostOnce => UnknownReason::UnknownOutcome,
+        Effect::ReadOnly | Effect::Transactional | Effect::Idempotent => UnknownReason::RetriesExhausted,
     }
 }
 

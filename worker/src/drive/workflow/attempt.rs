@@ -12,7 +12,7 @@ use agent::effect::{Attempts, UnknownReason, verdict};
 use agent::{Effect, ErrorClass, StepError, Verdict};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::retry::Schedule;
-use engine::{EngineError, StepBegin, StepChange, limits};
+use engine::{EngineError, StepBegin, StepChange, limits, payload};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -35,6 +35,8 @@ pub(super) struct Failure {
     pub(super) error: StepError,
     /// Whether it is certain that nothing was done.
     pub(super) not_applied: bool,
+    /// The least that is waited before another attempt.
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// An attempt that is over.
@@ -97,7 +99,8 @@ impl InFlight {
 impl Driver {
     /// Whether something is to be recorded or started.
     pub(super) fn has_work(&self) -> bool {
-        !self.draft.is_empty() || !self.finishing.is_empty() || self.open.values().any(Open::is_ready)
+        let is_ready = || !self.is_halted() && self.open.values().any(Open::is_ready);
+        !self.draft.is_empty() || !self.finishing.is_empty() || is_ready()
     }
 
     /// Commits all results so far, and with them the intents of what is ready; then starts what is ready.
@@ -109,7 +112,7 @@ impl Driver {
         let ready: Vec<u64> = self
             .open
             .iter()
-            .filter(|(_, open)| open.is_ready())
+            .filter(|(_, open)| open.is_ready() && !self.is_halted())
             .map(|(asked, _)| *asked)
             .collect();
         let mut draft = results.clone();
@@ -138,7 +141,7 @@ impl Driver {
         }
         // What needs no intent was not refused, and is not to be begun either.
         if self.hold.known.cancel_requested || self.hold.known.paused {
-            self.withdraw(&ready);
+            self.give_back(&ready);
             return Ok(Flow::GoOn);
         }
         self.is_replaying = false;
@@ -185,7 +188,7 @@ impl Driver {
                 });
                 draft.event("step.started", unsigned(*seq), Some(event));
             }
-            None if step.ask.effect == Effect::AtMostOnce => {
+            None if needs_intent(step.ask.effect) => {
                 *seq = Some(next);
                 self.next_seq += 1;
                 let (identity, name) = (identity.clone(), name.clone());
@@ -217,36 +220,6 @@ impl Driver {
         })
     }
 
-    /// Intents that were refused were never there. What a dead holder may have begun without a trace gets one: whoever
-    /// goes on with the run has no other way to know.
-    fn withdraw(&mut self, ready: &[u64]) {
-        self.is_replaying = false;
-        let now = self.hold.now();
-        for asked in ready {
-            let Some(mut open) = self.open.remove(asked) else {
-                continue;
-            };
-            let mut is_in_doubt = false;
-            if let Asked::Step(step) = &mut open.what {
-                let is_first = step.attempt == 1;
-                is_in_doubt = is_first && step.maybe_applied;
-                if is_first {
-                    open.seq = None;
-                }
-                if is_in_doubt {
-                    // The dead holder's, which costs the step none of its own.
-                    step.attempts_max = step.attempts_max.saturating_add(1);
-                } else {
-                    step.attempt -= 1;
-                }
-            }
-            if is_in_doubt {
-                self.conclude(&mut open, ("given_back", None, None), Some(now));
-            }
-            self.open.insert(*asked, open);
-        }
-    }
-
     /// Starts an attempt whose intent, if it needs one, is committed.
     fn start(&mut self, asked: u64) {
         let deadline = self
@@ -261,6 +234,7 @@ impl Driver {
             return;
         };
         step.phase = Phase::Out;
+        step.began_at = self.hold.now();
         let call = StepCall {
             key: step.key.clone(),
             attempt: step.attempt,
@@ -281,6 +255,7 @@ impl Driver {
                 return Err(Failure {
                     error: StepError::new(ErrorClass::Transient, "lease_over", over),
                     not_applied: true,
+                    retry_after: None,
                 });
             }
             match work {
@@ -330,20 +305,31 @@ impl Driver {
         let Asked::Step(step) = &mut open.what else {
             return;
         };
-        let Failure { error, not_applied } = failure;
+        let Failure {
+            error,
+            not_applied,
+            retry_after,
+        } = failure;
+        #[cfg(feature = "planted-faults")]
+        let not_applied = crate::planted_fault::known_undone(not_applied);
         step.maybe_applied |= !not_applied;
         let retry = step.ask.retry;
         let schedule = Schedule {
             initial: retry.initial,
             cap: retry.cap,
         };
-        let due_at = later(now, schedule.delay(step.attempt, None));
+        let due_at = later(now, schedule.delay(step.attempt, retry_after));
         let horizon = TimeDelta::from_std(retry.horizon).unwrap_or(TimeDelta::MAX);
         let attempts = Attempts {
             attempt: step.attempt,
             attempts_max: step.attempts_max,
             maybe_applied: step.maybe_applied,
             horizon_passed: due_at - step.budget_from > horizon,
+        };
+        #[cfg(feature = "planted-faults")]
+        let attempts = Attempts {
+            attempt: crate::planted_fault::counted(attempts.attempt),
+            ..attempts
         };
         // What a transaction wrote that its own function had ended may stand.
         let effect = match error.code.as_str() {
@@ -365,7 +351,8 @@ impl Driver {
             }
             Verdict::Unknown(reason) => {
                 step.phase = Phase::Unknown;
-                self.conclude(&mut open, ("unknown", None, Some(&error)), None);
+                let over = later(step.began_at, step.ask.timeout);
+                self.conclude(&mut open, ("unknown", None, Some(&error)), Some(over));
                 self.doubt(reason, &open.identity);
                 self.open.insert(asked, open);
             }
@@ -469,6 +456,15 @@ impl Driver {
     }
 }
 
+/// Whether the first attempt has a row of its own before it is made.
+fn needs_intent(effect: Effect) -> bool {
+    #[cfg(feature = "planted-faults")]
+    if !crate::planted_fault::has_intent() {
+        return false;
+    }
+    effect == Effect::AtMostOnce
+}
+
 impl Open {
     fn is_ready(&self) -> bool {
         matches!(&self.what, Asked::Step(step) if step.phase == Phase::Ready)
@@ -493,6 +489,14 @@ pub(super) async fn within(
                 message,
             )))
         }
+        Ok(Ok(output)) if payload::depth(&output) > limits::DEPTH_MAX => {
+            let message = format!("the step's output nests deeper than {} levels", limits::DEPTH_MAX);
+            Err(ambiguous(StepError::new(
+                ErrorClass::Permanent,
+                "result_too_deep",
+                message,
+            )))
+        }
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(told(error)),
         Err(_) => {
@@ -503,14 +507,19 @@ pub(super) async fn within(
 }
 
 fn told(error: FunctionError) -> Failure {
-    let (error, not_applied) = error.into_step_error("step_failed");
-    Failure { error, not_applied }
+    let (error, not_applied, retry_after) = error.into_step_error("step_failed");
+    Failure {
+        error,
+        not_applied,
+        retry_after,
+    }
 }
 
 const fn ambiguous(error: StepError) -> Failure {
     Failure {
         error,
         not_applied: false,
+        retry_after: None,
     }
 }
 
@@ -565,6 +574,6 @@ fn event_data(step: &OpenStep, error: Option<&StepError>, due_at: Option<DateTim
     data.as_object().is_some_and(|data| !data.is_empty()).then_some(data)
 }
 
-fn signed(number: u32) -> i32 {
+pub(super) fn signed(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

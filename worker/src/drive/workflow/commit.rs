@@ -44,6 +44,7 @@ where
         return Err(Failure {
             error,
             not_applied: true,
+            retry_after: None,
         });
     };
     let begun = shared.engine.begin().await;
@@ -75,6 +76,7 @@ fn rolled_back(error: &EngineError) -> Failure {
     Failure {
         error: StepError::new(class, error.code(), message),
         not_applied: error.code() != "transaction_left",
+        retry_after: None,
     }
 }
 

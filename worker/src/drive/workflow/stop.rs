@@ -43,7 +43,9 @@ impl Driver {
                 self.in_flight.cut();
                 None
             }
-            Why::GiveBack(Release::Shutdown | Release::Room | Release::Woken) => Some(self.hold.shared.drain_grace),
+            Why::GiveBack(Release::Shutdown | Release::Room | Release::Woken | Release::Unheard) => {
+                Some(self.hold.shared.drain_grace)
+            }
             Why::GiveBack(Release::Paused | Release::DriverBroke) | Why::Cancel | Why::Deadline => None,
         };
         if self.collect(stop, grace).await? == Flow::Done {
@@ -163,7 +165,11 @@ impl Driver {
             return Ok(());
         }
         let draft = std::mem::take(&mut self.draft);
-        self.hold.finish(draft, ending).await.map(drop)
+        match self.hold.finish(draft, ending).await? {
+            Flow::Done => Ok(()),
+            // A cancel came first: whoever takes the run up ends it.
+            Flow::GoOn => self.hold.release(Release::Woken).await,
+        }
     }
 
     /// What has a row and no end gets one: unknown where it may have happened. Why a person must look, if there is such

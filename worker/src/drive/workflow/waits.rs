@@ -47,6 +47,8 @@ struct Taken<'a> {
 impl Mail {
     pub(super) fn of(rows: &[TaskRow]) -> Self {
         let mut taken = HashMap::new();
+        #[cfg(feature = "planted-faults")]
+        let rows = if crate::planted_fault::knows_taken() { rows } else { &[] };
         for row in rows.iter().filter(|row| row.kind == "signal") {
             if let Some(signal) = taken_by(row) {
                 let last: &mut i64 = taken.entry(row.name.clone()).or_default();

@@ -4,6 +4,10 @@ use crate::worker::chain;
 use agent::{AttemptOutcome, ErrorClass, StepError, ToolOutcome};
 use engine::{DatabaseError, EngineError};
 use std::fmt;
+use std::time::Duration;
+
+/// Longest pause that is believed.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What went wrong in a function. Unless it is marked [`not_applied`](Self::not_applied), the function may have acted
 /// before it failed, and a tool that must not be repeated is then left to a person.
@@ -13,6 +17,7 @@ pub struct FunctionError {
     message: String,
     suggestion: Option<String>,
     not_applied: bool,
+    retry_after: Option<Duration>,
     code: Option<&'static str>,
 }
 
@@ -32,12 +37,23 @@ impl FunctionError {
         Self::new(ErrorClass::Transient, message)
     }
 
+    /// Whoever was asked wants to be left alone for a while: see [`retry_after`](Self::retry_after).
+    pub fn rate_limited(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::RateLimited, message)
+    }
+
+    /// Whoever was asked has no room.
+    pub fn overloaded(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Overloaded, message)
+    }
+
     fn new(class: ErrorClass, message: impl Into<String>) -> Self {
         Self {
             class,
             message: message.into(),
             suggestion: None,
             not_applied: false,
+            retry_after: None,
             code: None,
         }
     }
@@ -46,6 +62,13 @@ impl FunctionError {
     #[must_use]
     pub fn not_applied(mut self) -> Self {
         self.not_applied = true;
+        self
+    }
+
+    /// The same, with the least that is waited before another attempt: what the target asked for, at most 30 days.
+    #[must_use]
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause.min(RETRY_AFTER_MAX));
         self
     }
 
@@ -64,11 +87,11 @@ impl FunctionError {
         self
     }
 
-    /// As it is recorded, and whether nothing was done.
-    pub(crate) fn into_step_error(self, code: &str) -> (StepError, bool) {
+    /// As it is recorded, whether nothing was done, and the pause that was asked for.
+    pub(crate) fn into_step_error(self, code: &str) -> (StepError, bool, Option<Duration>) {
         let mut error = StepError::new(self.class, self.code.unwrap_or(code), storable(&self.message));
         error.suggestion = self.suggestion.as_deref().map(storable);
-        (error, self.not_applied)
+        (error, self.not_applied, self.retry_after)
     }
 }
 
@@ -119,17 +142,11 @@ impl Failure {
                 retry_after: None,
             },
             Self::Told(told) => {
-                let (error, not_applied) = told.into_step_error("function_failed");
+                let (error, not_applied, retry_after) = told.into_step_error("function_failed");
                 if not_applied {
-                    AttemptOutcome::NotApplied {
-                        error,
-                        retry_after: None,
-                    }
+                    AttemptOutcome::NotApplied { error, retry_after }
                 } else {
-                    AttemptOutcome::Ambiguous {
-                        error,
-                        retry_after: None,
-                    }
+                    AttemptOutcome::Ambiguous { error, retry_after }
                 }
             }
             Self::Output(why) => AttemptOutcome::Ambiguous {

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 #[derive(Deserialize, JsonSchema)]
 struct Refund {
@@ -224,4 +225,20 @@ fn failing(told: FunctionError) -> Scene {
         async move { Err::<(), _>(told) }
     });
     Scene::function(functions, "refund", REFUND)
+}
+
+#[tokio::test]
+async fn a_function_hands_on_the_pause_that_its_target_asked_for() {
+    let limited = FunctionError::rate_limited("slow down")
+        .retry_after(Duration::from_secs(7))
+        .not_applied();
+
+    let (error, pause) = failing(limited).call().await.not_applied();
+
+    assert_eq!(
+        (error.class, error.code.as_str(), pause),
+        (ErrorClass::RateLimited, "function_failed", Some(Duration::from_secs(7)))
+    );
+    let (error, pause) = failing(FunctionError::overloaded("full")).call().await.ambiguous();
+    assert_eq!((error.class, pause), (ErrorClass::Overloaded, None));
 }

@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// How far a client reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Reach {
     /// The public internet.
     Public,
@@ -27,8 +27,6 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    pub(super) const ALL: [Self; 2] = [Self::Public, Self::Inside];
-
     /// How far a request to that URL reaches, or why it is not sent.
     pub(super) fn of(url: &Url, tool: &HttpTool) -> Result<Self, Refused> {
         let host = Host::of(url.host_str().unwrap_or_default());

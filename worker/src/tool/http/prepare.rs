@@ -1,7 +1,7 @@
 //! From the stored request to the one that is sent: references resolved, the engine's headers added.
 
 use super::address::{Reach, Refused};
-use super::{Client, Clients, Request};
+use super::{Client, Clients, Request, connect_limit};
 use crate::tool::Call;
 use crate::tool::environment::Environment;
 use crate::tool::secrets::Secrets;
@@ -82,7 +82,7 @@ pub(super) fn prepare(
     let host = host_of(&url).ok_or_else(|| invalid("its URL names no host"))?;
     let host = secrets.borrow().hide(host);
     let reach = Reach::of(&url, stored.tool).map_err(|refused| Unsendable::Refused(refused, host.clone()))?;
-    let client = clients.client(reach, call.timeout)?;
+    let client = clients.client(reach, connect_limit(stored.tool, call.limit.timeout))?;
     let mut builder = client.client.request(method, url).headers(headers);
     if let Some(body) = stored.body {
         builder = builder.body(body.to_owned());

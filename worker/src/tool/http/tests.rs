@@ -2,7 +2,9 @@ mod misbehaving;
 
 use crate::tool::scene::{AMPLE, BRIEF, Scene, Server, Then, read_request};
 use agent::ErrorClass;
+use agent::definition::ToolAction;
 use agent::tool::OUTPUT_BYTES_MAX;
+use serde_json::json;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -325,15 +327,62 @@ async fn silence_is_a_timeout_and_says_which_limit_it_was() {
     let attempt = Scene::http(&server.url).within(BRIEF).call().await;
 
     assert_eq!(attempt.evidence["limit"]["timeout_ms"], 250);
-    assert_eq!(attempt.evidence["limit"]["bound_by"], "time_left");
+    assert_eq!(attempt.evidence["limit"]["bound_by"], "run");
     let (error, _) = attempt.ambiguous();
     assert_eq!(
         (error.class, error.code.as_str()),
         (ErrorClass::Timeout, "tool_timeout")
     );
     assert!(error.message.contains("250 ms"), "{}", error.message);
-    assert!(error.message.contains("left to the run"), "{}", error.message);
+    assert!(error.message.contains("limits.wall_clock_seconds"), "{}", error.message);
     assert!(error.suggestion.is_some());
+}
+
+#[tokio::test]
+async fn of_the_limits_on_a_call_the_smallest_ends_it_and_is_named() {
+    let silent = "";
+    let begun = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ndrip";
+    let cases = [
+        (silent, [Some(1), None], "first_byte_timeout", "first_byte"),
+        (begun, [Some(1), Some(1)], "idle_timeout", "idle"),
+        (begun, [None, Some(60)], "tool_timeout", "run"),
+    ];
+    for (reply, [first_byte, idle], code, bound) in cases {
+        let server = Server::answering(reply, Then::StayOpen).await;
+        let mut scene = Scene::http(&server.url).within(Duration::from_secs(3));
+        if let ToolAction::Http(http) = &mut scene.tool.action {
+            http.first_byte_timeout_seconds = first_byte;
+            http.idle_timeout_seconds = idle;
+        }
+
+        let attempt = scene.call().await;
+
+        assert_eq!(attempt.evidence["limit"]["bound_by"], bound);
+        let (error, _) = attempt.ambiguous();
+        assert_eq!((error.class, error.code.as_str()), (ErrorClass::Timeout, code));
+        assert_eq!(json!(error.limit.unwrap().bound_by), bound);
+    }
+}
+
+#[test]
+fn connecting_has_a_limit_of_its_own_that_ends_before_the_call() {
+    let limit = |own, call: f64| {
+        let scene = Scene::http("http://127.0.0.1/");
+        let ToolAction::Http(mut http) = scene.tool.action else {
+            unreachable!("it is an HTTP tool");
+        };
+        http.connect_timeout_seconds = own;
+        super::connect_limit(&http, Duration::from_secs_f64(call)).timeout
+    };
+
+    assert_eq!(limit(Some(2), 30.0), Duration::from_secs(2));
+    assert_eq!(limit(None, 30.0), Duration::from_secs(5));
+    assert_eq!(
+        limit(Some(10), 3.0),
+        Duration::from_secs(2),
+        "the call's own is smaller"
+    );
+    assert_eq!(limit(None, 0.3), Duration::from_millis(100));
 }
 
 #[tokio::test]
@@ -405,7 +454,7 @@ async fn the_evidence_names_status_host_and_the_targets_own_id() {
     assert_eq!(attempt.evidence["status"], 503);
     assert_eq!(attempt.evidence["request_id"], "req-9");
     assert_eq!(attempt.evidence["bytes"], 4);
-    assert_eq!(attempt.evidence["limit"]["bound_by"], "tool_timeout");
+    assert_eq!(attempt.evidence["limit"]["bound_by"], "call");
     assert!(server.url.contains(attempt.evidence["host"].as_str().unwrap()));
 }
 

@@ -102,7 +102,7 @@ fn what_a_command_may_use_has_defaults_and_bounds() {
         let agent = applied(&command(&format!("argv = [\"cat\"]\n{lines}"))).agent;
         match &agent.tools[0].action {
             ToolAction::Command(command) => command.limits,
-            other @ (ToolAction::Http(_) | ToolAction::Function(_)) => panic!("{other:?}"),
+            other @ (ToolAction::Http(_) | ToolAction::Function(_) | ToolAction::Sql(_)) => panic!("{other:?}"),
         }
     };
     assert_eq!(limits(""), CommandLimits::default());
@@ -167,7 +167,7 @@ fn a_missing_or_unknown_kind_makes_no_other_mistakes() {
     let text = http("").replace("kind = \"http\"\n", "");
     assert_eq!(
         mistake(&text),
-        "line 5: tool[0].kind: found nothing, expected one of http, command, function"
+        "line 5: tool[0].kind: found nothing, expected one of http, command, function, sql"
     );
     assert!(mistake(&http("").replace("\"http\"", "\"ftp\"")).contains("tool[0].kind: found \"ftp\""));
 }

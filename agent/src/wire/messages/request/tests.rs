@@ -11,7 +11,9 @@ fn model() -> Model {
         max_tokens: 4096,
         stream: true,
         timeout_seconds: 600,
+        first_byte_timeout_seconds: None,
         idle_timeout_seconds: 120,
+        breaker: crate::gate::Breaker::default(),
         retry: RetryPolicy {
             attempts_max: 3,
             initial_ms: 500,

@@ -108,8 +108,8 @@ fn broken_words(history: &History, number: u64, records: &[&DriverRecord]) -> Ve
 /// Whether what was acknowledged stands in the table of requests, where it has to.
 fn leaves_a_row(run: &RunHistory, record: &DriverRecord) -> bool {
     let kind = match record.asked {
-        // A signal's row is for another law.
-        Asked::Start | Asked::Signal => return true,
+        // The rows of signals and decisions are for other laws.
+        Asked::Start | Asked::Signal | Asked::Decide => return true,
         Asked::Cancel => RequestKind::Cancel,
         Asked::Pause => RequestKind::Pause,
         Asked::Resume => RequestKind::Resume,
@@ -130,7 +130,7 @@ fn refusals(history: &History, records: &[&DriverRecord]) -> Vec<Finding> {
     });
     let mut acknowledged = records.iter().filter_map(|record| match &record.outcome {
         Outcome::Acknowledged(id) => Uuid::parse_str(id).ok(),
-        Outcome::Indeterminate(_) | Outcome::Refused(_) => None,
+        Outcome::Indeterminate(_) | Outcome::Refused(_) | Outcome::RolledBack(_) => None,
     });
     let run = acknowledged.find_map(|id| history.runs.get(&id));
     let broken = |record: &&DriverRecord| {
@@ -142,6 +142,11 @@ fn refusals(history: &History, records: &[&DriverRecord]) -> Vec<Finding> {
             Asked::Start => {
                 started.then(|| format!("a start was refused ({code}), and not each time it was asked for"))?
             }
+            // Somebody else was faster, the run went on without it, or it is too early to say.
+            Asked::Decide if matches!(code.as_str(), "too_early" | "already_decided" | "approval_closed") => {
+                return None;
+            }
+            Asked::Decide => format!("a decision was refused ({code})"),
             Asked::Cancel | Asked::Pause | Asked::Resume | Asked::Signal => {
                 let asked_before = |other: &&DriverRecord| other.at < record.at && other.asked == record.asked;
                 let asked_before = records.iter().any(asked_before);

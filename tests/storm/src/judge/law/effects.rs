@@ -1,11 +1,13 @@
 //! Nothing twice: what was asked for in the world, held against what was recorded.
 
 use super::Finding;
-use crate::judge::history::{Arrival, Effect, History, Planned};
-use crate::judge::row::{EventKind, RunState, Step, StepState};
+use super::sender::may_be_late;
+use crate::judge::history::{Arrival, Effect, History, Planned, RunHistory};
+use crate::judge::row::{Event, EventKind, RunState, Step, StepState};
 use crate::plan::Call;
 use crate::record::{Declared, Front};
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
 pub(super) fn planned(history: &History) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -26,6 +28,7 @@ pub(super) fn planned(history: &History) -> Vec<Finding> {
         if planned.is_some_and(|kind| kind != run.row.kind) {
             findings.push(Finding::new("it is of another kind than was planned").run(run.row.id));
         }
+        findings.extend(unmade(history, run));
         let calls = run.steps.iter().filter(|step| step.is_call());
         let strange = calls.filter(|step| {
             let effect = step.asks_for().and_then(|name| history.effects.get(&name));
@@ -42,6 +45,16 @@ pub(super) fn planned(history: &History) -> Vec<Finding> {
         }));
     }
     findings
+}
+
+/// Of a turn that asks for too many calls those beyond the limit are answered, and not made.
+fn unmade(history: &History, run: &RunHistory) -> Option<Finding> {
+    let planned = history.plan.unmade(&history.plan.run(run.number?));
+    let unmade = run.steps.iter().filter(|step| step.is_unmade()).count();
+    let has_asked_for_all = run.row.state == RunState::Succeeded;
+    let is_right = unmade == planned || (unmade < planned && !has_asked_for_all);
+    let what = format!("{unmade} of its calls were answered without being made, and {planned} were to be");
+    (!is_right).then(|| Finding::new(what).run(run.row.id))
 }
 
 fn agrees(step: &Step, planned: &Planned) -> bool {
@@ -132,7 +145,7 @@ pub(super) fn idempotent(history: &History) -> Vec<Finding> {
 pub(super) fn at_most_once(history: &History) -> Vec<Finding> {
     each(history, Declared::AtMostOnce, |history, effect| {
         let mut broken = applied_as_recorded(history, effect);
-        broken.extend(sent_in_doubt(effect));
+        broken.extend(sent_in_doubt(history, effect));
         broken.extend(begun_in_doubt(history, effect));
         broken
     })
@@ -170,7 +183,20 @@ fn each(history: &History, declared: Declared, broken: impl Fn(&History, &Effect
 fn applied_as_recorded(history: &History, effect: &Effect) -> Vec<String> {
     let mut broken = Vec::new();
     let applied = effect.applied().count();
-    if applied > 1 {
+    let is_stray = |later: &Arrival| {
+        effect
+            .arrivals
+            .iter()
+            .any(|earlier| is_stray(history, (earlier, later)))
+    };
+    let strays = effect.arrivals.iter().filter(|arrival| is_stray(arrival));
+    let stray: usize = strays.map(|arrival| arrival.applied.len()).sum();
+    let by_us = match effect.planned.as_ref().map(|planned| planned.call.declared) {
+        // Its key makes it harmless.
+        Some(Declared::Idempotent) => applied,
+        _ => applied - stray,
+    };
+    if by_us > 1 {
         let arrivals = effect.arrivals.iter().filter(|arrival| !arrival.applied.is_empty());
         let calls: Vec<String> = arrivals.map(|arrival| arrival.number.to_string()).collect();
         broken.push(format!("applied {applied} times, by the calls {}", calls.join(", ")));
@@ -185,7 +211,13 @@ fn applied_as_recorded(history: &History, effect: &Effect) -> Vec<String> {
     };
     let step_is = |rest: &str| format!("step {} is {}, {rest}", step.seq, step.state.as_str());
     let repeatable = step.effect == Declared::Idempotent;
+    // A person may give up what happened.
+    let is_given_up = history
+        .runs
+        .get(&step.run_id)
+        .is_some_and(|run| run.is_given_up_by_a_person(step.seq));
     match step.state {
+        StepState::Failed if is_given_up => {}
         StepState::Succeeded if applied == 0 => broken.push(step_is("and it was never applied")),
         StepState::Failed | StepState::Cancelled if applied > 0 => broken.push(step_is("and it was applied")),
         // Whether a run may wait or end like this is for another law; here a call that may not be repeated hangs in the air.
@@ -203,11 +235,13 @@ fn applied_as_recorded(history: &History, effect: &Effect) -> Vec<String> {
 }
 
 /// Calls that came after one that was applied, or of which the caller could not know whether it was.
-fn sent_in_doubt(effect: &Effect) -> Vec<String> {
+fn sent_in_doubt(history: &History, effect: &Effect) -> Vec<String> {
     let mut broken = Vec::new();
     for pair in effect.arrivals.windows(2) {
         if let [earlier, later] = pair
             && !vouched_for(earlier)
+            && !is_denied(history, effect, (earlier, later))
+            && !is_stray(history, (earlier, later))
         {
             let fate = if earlier.applied.is_empty() {
                 "may have been"
@@ -225,6 +259,22 @@ fn sent_in_doubt(effect: &Effect) -> Vec<String> {
         }
     }
     broken
+}
+
+/// Whether it was not applied, and somebody who knows had said so before the next one came.
+fn is_denied(history: &History, effect: &Effect, (earlier, later): (&Arrival, &Arrival)) -> bool {
+    let mut steps = effect
+        .steps
+        .iter()
+        .filter_map(|(run, seq)| Some((history.runs.get(run)?, *seq)));
+    earlier.applied.is_empty() && steps.any(|step| history.is_denied(step, (earlier.at, later.at)))
+}
+
+/// Whether it came from a worker that had been stopped or killed while it was about to send, long before the other: that
+/// nobody can keep from happening.
+fn is_stray(history: &History, (earlier, later): (&Arrival, &Arrival)) -> bool {
+    let worker = later.worker.as_deref().unwrap_or_default();
+    later.attempt < earlier.attempt && may_be_late(history, worker, later.at)
 }
 
 /// Whether it was not applied, and the reply vouched for that.
@@ -247,6 +297,18 @@ pub(super) fn refused(arrival: &Arrival) -> bool {
     }
 }
 
+/// Whether somebody who knows had said, since the attempt before this one, that it did not happen.
+fn was_denied(history: &History, (run, step): (Uuid, i32), again: &Event) -> bool {
+    let Some(run) = history.runs.get(&run) else {
+        return false;
+    };
+    let earlier = run.events_of(step).filter(|event| event.seq < again.seq);
+    let mut begun = earlier.filter(|event| event.kind == EventKind::StepStarted);
+    begun
+        .next_back()
+        .is_some_and(|begun| history.is_denied((run, step), (begun.at, again.at)))
+}
+
 /// Attempts that were begun although what came of the one before was not recorded as certain.
 fn begun_in_doubt(history: &History, effect: &Effect) -> Vec<String> {
     let mut broken = Vec::new();
@@ -256,11 +318,14 @@ fn begun_in_doubt(history: &History, effect: &Effect) -> Vec<String> {
             .get(run)
             .into_iter()
             .flat_map(|run| run.events_of(*seq))
+            // Nothing of it went out.
+            .filter(|event| event.kind != EventKind::StepHeldBack)
             .collect();
         for pair in events.windows(2) {
             if let [before, event] = pair
                 && event.kind == EventKind::StepStarted
                 && before.kind != EventKind::StepRetryScheduled
+                && !was_denied(history, (*run, *seq), event)
             {
                 let attempt = event.attempt.unwrap_or_default();
                 let worker = history.worker(event.worker_id);

@@ -7,9 +7,6 @@ use crate::judge::row::{EventKind, RunState, Step, StepState};
 use crate::judge::span::Span;
 use crate::record::{Declared, Deed, Front, Micros, NemesisRecord};
 
-/// What all calls of a storm may be tried, at no cost for attempts that were cut.
-const ATTEMPTS_MAX: i32 = 20;
-
 /// Of a hundred runs, so many may wait because an idempotent call was given up. In a healthy storm it is 2 to 4, all of
 /// them calls that ended by an error that does not pass.
 const EXHAUSTED_MAX: usize = 8;
@@ -70,6 +67,7 @@ impl GivenUp<'_> {
     /// Why it should not have been.
     fn unfounded(&self) -> Option<String> {
         match (self.step.state, self.step.effect) {
+            (StepState::Failed, _) if self.run.is_given_up_by_a_person(self.step.seq) => None,
             (StepState::Failed, _) => self.unfounded_failure(),
             (StepState::Unknown, Declared::AtMostOnce) => self.unfounded_doubt(),
             (StepState::Unknown, Declared::Idempotent) => self.unfounded_despair(),
@@ -81,6 +79,9 @@ impl GivenUp<'_> {
     fn unfounded_failure(&self) -> Option<String> {
         if self.calls.is_empty() {
             return Some("and no call of it ever arrived".to_owned());
+        }
+        if self.step.effect == Declared::ReadOnly && self.is_used_up() {
+            return None;
         }
         let number = self.step.attempt;
         let Some(last) = self.attempt(number) else {
@@ -142,7 +143,7 @@ impl GivenUp<'_> {
     }
 
     fn is_used_up(&self) -> bool {
-        self.step.attempt >= self.step.attempts_max.max(ATTEMPTS_MAX)
+        self.step.attempt >= self.step.attempts_max.max(self.step.effect.attempts_max())
     }
 
     /// Whether the world vouched for it, and that was recorded.

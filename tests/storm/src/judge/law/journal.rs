@@ -59,9 +59,14 @@ fn followers(run: &RunHistory) -> impl Iterator<Item = Finding> {
             | EventKind::StepFailed
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::StepCancelled
             | EventKind::ApprovalOpened => {}
+        }
+        // What nobody knew when it ended, a person has told since.
+        if event.verb.is_some() && event.ends_step().is_some() {
+            return None;
         }
         let what = format!(
             "event {} ({}) follows its end, event {}",
@@ -79,7 +84,7 @@ fn late_attempts(history: &History, run: &RunHistory) -> impl Iterator<Item = Fi
     let cancel = run
         .row
         .cancel_requested_at
-        .map(|at| (at + CANCEL_GRACE, "a second after its cancel"));
+        .map(|at| (at + history.slowed(CANCEL_GRACE), "all grace after its cancel"));
     run.attempts.iter().filter_map(move |attempt| {
         // Of an attempt that was recorded when it was over, nobody knows when it was begun.
         let step = run.step(attempt.step_seq);
@@ -163,6 +168,7 @@ fn misnumbered(run: &RunHistory, step: &Step) -> Option<String> {
         StepKind::Task
         | StepKind::Timer
         | StepKind::Tool
+        | StepKind::Probe
         | StepKind::Model
         | StepKind::Signal
         | StepKind::Start

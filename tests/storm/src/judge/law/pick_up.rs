@@ -34,8 +34,8 @@ pub(in crate::judge) struct Loss {
     pub(in crate::judge) promised: bool,
 }
 
-/// All losses that count, the slowest last.
-pub(in crate::judge) struct PickUp(Vec<Loss>);
+/// All losses that count, the slowest last; and the bound that they are to keep.
+pub(in crate::judge) struct PickUp(Vec<Loss>, Micros);
 
 impl PickUp {
     pub(in crate::judge) fn of(history: &History) -> Self {
@@ -52,7 +52,7 @@ impl PickUp {
             }
         }
         losses.sort_by_key(|loss| loss.took);
-        Self(losses)
+        Self(losses, history.slowed(PICK_UP_MAX))
     }
 
     pub(in crate::judge) fn count(&self) -> usize {
@@ -68,7 +68,7 @@ impl PickUp {
     /// Whether those that were late against the promise come from more than one death, and from more than one of a
     /// hundred. Those of one death are not independent: the same claim, or the same busy second, made all of them late.
     fn is_no_accident(&self) -> bool {
-        let in_time = self.0.partition_point(|loss| loss.took <= PICK_UP_MAX);
+        let in_time = self.0.partition_point(|loss| loss.took <= self.1);
         let late = deaths_of(self.0[in_time..].iter().filter(|loss| loss.promised));
         late > 1 && late * 100 > deaths_of(&self.0)
     }
@@ -82,16 +82,16 @@ pub(super) fn pick_up(history: &History) -> Vec<Finding> {
     let losses = PickUp::of(history);
     let slow = losses
         .percentile(99)
-        .filter(|p99| losses.count() >= SAMPLES_MIN && *p99 > PICK_UP_MAX);
+        .filter(|p99| losses.count() >= SAMPLES_MIN && *p99 > losses.1);
     let Some(p99) = slow.filter(|_| losses.is_no_accident()) else {
         return Vec::new();
     };
-    let (bound, count) = (seconds(PICK_UP_MAX), losses.count());
+    let (bound, count) = (seconds(losses.1), losses.count());
     let mut findings = vec![Finding::new(format!(
         "p99 of {count} is {}, and {bound} is promised",
         seconds(p99)
     ))];
-    let late = losses.0.iter().rev().take_while(|loss| loss.took > PICK_UP_MAX);
+    let late = losses.0.iter().rev().take_while(|loss| loss.took > losses.1);
     findings.extend(late.map(|loss| {
         let outage = if loss.outage {
             ", and the time for which the database was away"

@@ -57,7 +57,7 @@ fn out_of_turn(history: &History, run: &RunHistory, arrival: &Arrival) -> Option
 }
 
 /// Whether it had been killed, or stopped not long before.
-fn may_be_late(history: &History, worker: &str, at: Micros) -> bool {
+pub(super) fn may_be_late(history: &History, worker: &str, at: Micros) -> bool {
     history.nemesis.iter().any(|record| {
         let (from, until) = match record.deed {
             Deed::WorkerKilled => (record.at - GRACE, Micros::MAX),

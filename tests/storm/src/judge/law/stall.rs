@@ -64,6 +64,7 @@ impl Place {
             | EventKind::StepFailed
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::StepCancelled
             | EventKind::ApprovalOpened => Self::Driven,
@@ -99,7 +100,9 @@ impl Gap {
 }
 
 pub(super) fn stall(history: &History) -> Vec<Finding> {
-    let mut stalls: Vec<Gap> = gaps(history).filter(|gap| gap.length > gap.place.bound()).collect();
+    let mut stalls: Vec<Gap> = gaps(history)
+        .filter(|gap| gap.length > history.slowed(gap.place.bound()))
+        .collect();
     stalls.sort_by_key(|gap| -gap.length);
     let finding = |gap: &Gap| {
         Finding::new(format!("nothing for {}", gap.text()))
@@ -140,15 +143,18 @@ fn gaps(history: &History) -> impl Iterator<Item = Gap> {
         let mut accounted = history.downtime.clone();
         accounted.extend(run.pauses(history.ended));
         accounted.extend(waits(run, history.ended));
-        // What comes before the first claim is one time, whatever is done to the run meanwhile.
-        let first = run.events.iter().position(|event| event.kind == EventKind::Claimed);
-        let start = run.events.first().filter(|_| first != Some(0));
-        let events = first.map_or(&[][..], |first| &run.events[first..]);
+        // What people tell of a run that has ended is no part of its way.
         let end = run
             .events
-            .last()
-            .filter(|_| first.is_none())
-            .filter(|event| is_end(event));
+            .iter()
+            .rposition(is_end)
+            .filter(|_| run.row.ended_at.is_some());
+        let all = end.map_or(run.events.as_slice(), |end| &run.events[..=end]);
+        // What comes before the first claim is one time, whatever is done to the run meanwhile.
+        let first = all.iter().position(|event| event.kind == EventKind::Claimed);
+        let start = all.first().filter(|_| first != Some(0));
+        let events = first.map_or(&[][..], |first| &all[first..]);
+        let end = all.last().filter(|_| first.is_none()).filter(|event| is_end(event));
         let before = start.map(|start| (start, end.or(events.first())));
         let after = events.iter().zip(events.iter().skip(1).map(Some).chain([None]));
         before.into_iter().chain(after).filter_map(move |(event, next)| {
@@ -205,6 +211,7 @@ fn waits(run: &RunHistory, end: Micros) -> Vec<Span> {
             | EventKind::StepFailed
             | EventKind::StepRetryScheduled
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::StepUnknown
             | EventKind::StepCancelled => {}
         }

@@ -48,6 +48,10 @@ const CONTENT: &str = r#"
     insert into longhaul.signal (run_id, name, wake, id, sender, payload)
     select run.id, 'go', 7, 'a-signal', 'storm', '{"k": 1}' from longhaul.run;
     create table storm_sale (run text not null, item text not null);
+    create table storm_receipt (id text primary key, asked text not null, run text not null, of text);
+    insert into storm_receipt select 'a-receipt', 'signal', run.id::text, 'a-signal' from longhaul.run;
+    insert into longhaul.approval (run_id, step_seq, attempt, fence, reason, verbs, summary, settles_at)
+    select run.id, 1, 2, 1, 'unknown_outcome', '{happened}', 'Did it?', now() from longhaul.run;
     insert into storm_sale values ('17', 't1');
     insert into longhaul.step (
         run_id, seq, identity, kind, name, state, effect, key, attempt, attempts_max, maybe_applied,
@@ -105,9 +109,10 @@ async fn a_dump_holds_what_the_judge_reads() {
     dump(&server.url("longhaul"), &folder.path().join("dump"))
         .await
         .unwrap();
-    for name in ["ledger", "driver", "nemesis"] {
+    for name in ["ledger", "driver", "nemesis", "model"] {
         std::fs::write(folder.path().join(format!("{name}.jsonl")), "").unwrap();
     }
+    std::fs::write(folder.path().join("machine.json"), r#"{"slowness":1.0}"#).unwrap();
     let history = History::read(folder.path(), SEED).unwrap();
 
     let run = history.runs.values().next().unwrap();
@@ -140,4 +145,9 @@ async fn a_dump_holds_what_the_judge_reads() {
     let now = now.fetch_one(&mut connection).await.unwrap();
     assert!((history.ended..history.ended + 60_000_000).contains(&now));
     assert_eq!(history.workers.len(), 1);
+    assert_eq!(history.receipts[0].of.as_deref(), Some("a-signal"));
+    assert_eq!(
+        (run.approvals[0].step_seq, run.approvals[0].state.as_str()),
+        (Some(1), "open")
+    );
 }

@@ -28,7 +28,7 @@ fn calls_again(good: &mut Good, (number, seq): (u64, i32)) -> u64 {
 }
 
 /// A run that has begun anew, with one call that is out: its number and step.
-fn under_way(good: &mut Good, declared: Declared) -> (u64, i32) {
+pub(super) fn under_way(good: &mut Good, declared: Declared) -> (u64, i32) {
     let (donor, seq) = good.tool(declared);
     // Everything from the call's end on is undone.
     let own = |run| run == id(donor);
@@ -46,13 +46,14 @@ fn under_way(good: &mut Good, declared: Declared) -> (u64, i32) {
         LedgerRecord::Arrival {
             at: came, arrival, run, ..
         } => (*came > at && *run == Some(id(donor).to_string())).then_some(*arrival),
-        LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } => None,
+        LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } | LedgerRecord::Looked { .. } => None,
     });
     let later: Vec<u64> = later.collect();
     good.records.ledger.retain(|record| match record {
         LedgerRecord::Arrival { arrival, .. }
         | LedgerRecord::Applied { arrival, .. }
         | LedgerRecord::Reply { arrival, .. } => !later.contains(arrival),
+        LedgerRecord::Looked { .. } => true,
     });
     good.step(donor, seq).state = StepState::Running;
     let run = good.run(donor);
@@ -278,6 +279,7 @@ fn a_call_that_may_not_be_repeated_may_come_again_once_it_was_refused() {
     let refused = refusal(&good.step(number, seq).name);
     good.reply(first, refused, false);
     good.step_event(number, EventKind::StepRetryScheduled, seq);
+    good.step_event(number, EventKind::StepHeldBack, seq);
     let second = calls_again(&mut good, (number, seq));
     good.applied(second);
     park(&mut good, (number, seq));
@@ -288,6 +290,7 @@ fn a_call_that_may_not_be_repeated_may_come_again_once_it_was_refused() {
 fn a_call_that_may_not_be_repeated_and_was_begun_again_in_doubt_is_found() {
     let mut good = Good::new();
     let (number, seq) = under_way(&mut good, Declared::AtMostOnce);
+    good.step_event(number, EventKind::StepHeldBack, seq);
     calls_again(&mut good, (number, seq));
     park(&mut good, (number, seq));
     assert_eq!(broken(good), ["at_most_once"]);
@@ -330,6 +333,7 @@ fn a_result_that_was_made_up_is_found() {
         LedgerRecord::Arrival { arrival, .. }
         | LedgerRecord::Applied { arrival, .. }
         | LedgerRecord::Reply { arrival, .. } => *arrival != wanted,
+        LedgerRecord::Looked { .. } => true,
     });
     assert_eq!(broken(good), ["read_only"]);
 }

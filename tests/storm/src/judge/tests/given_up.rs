@@ -50,6 +50,7 @@ fn a_failure_needs_a_call() {
         LedgerRecord::Arrival { arrival, .. }
         | LedgerRecord::Applied { arrival, .. }
         | LedgerRecord::Reply { arrival, .. } => *arrival != wanted,
+        LedgerRecord::Looked { .. } => true,
     });
     assert_eq!(broken(good), ["given_up"]);
 }

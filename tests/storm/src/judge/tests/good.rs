@@ -3,16 +3,21 @@
 //! Two workers and a few runs, with all their planned calls. One worker is killed, Postgres too; one run is cancelled,
 //! one waits for a person.
 
-use crate::judge::history::Records;
+use crate::judge::records::Records;
 use crate::judge::row::{
     Attempt, Event, EventKind, Request, RequestKind, Run, RunState, Step, StepKind, StepState, Taken, Worker,
 };
 use crate::plan::{ANSWER, Call, Kind, Plan, Then};
-use crate::record::{Asked, Declared, Deed, Door, DriverRecord, Front, LedgerRecord, Micros, NemesisRecord, Outcome};
+use crate::record::{
+    Asked, Declared, Deed, Door, DriverRecord, Front, LedgerRecord, Machine, Micros, NemesisRecord, Outcome,
+};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
 mod beside;
+mod people;
+
+pub(super) use people::open_approval;
 
 pub(super) const SEED: u64 = 7;
 /// A second.
@@ -63,12 +68,14 @@ impl Good {
         let worker = |(id, name): (Uuid, &str)| Worker {
             id,
             name: name.to_owned(),
+            lease_expires_at: BEGAN,
         };
         let mut good = Self {
             records: Records {
                 ledger: Vec::new(),
                 driver: Vec::new(),
                 nemesis: Vec::new(),
+                shown: Vec::new(),
                 runs: Vec::new(),
                 steps: Vec::new(),
                 attempts: Vec::new(),
@@ -76,9 +83,12 @@ impl Good {
                 requests: Vec::new(),
                 signals: Vec::new(),
                 sales: Vec::new(),
+                receipts: Vec::new(),
+                approvals: Vec::new(),
                 workers: vec![worker(VICTIM), worker(SURVIVOR)],
                 taken: Taken { at: 0 },
                 late_results: 0,
+                machine: Machine { slowness: 1.0 },
             },
             now: BEGAN,
             doubtful: 0,
@@ -270,6 +280,8 @@ impl Good {
             run,
             door: Door::Sql,
             signal: None,
+            decision: None,
+            receipt: None,
             outcome,
         });
     }
@@ -332,6 +344,9 @@ impl Good {
             came_from: None,
             parked_for: None,
             until: None,
+            by: None,
+            verb: None,
+            due_at: None,
         });
         self.records.events.last_mut().unwrap()
     }
@@ -368,6 +383,7 @@ impl Good {
             EventKind::StepStarted
             | EventKind::ApprovalOpened
             | EventKind::StepGivenBack
+            | EventKind::StepHeldBack
             | EventKind::Started
             | EventKind::Claimed
             | EventKind::Parked
@@ -450,7 +466,7 @@ impl Good {
         let (step, workers) = (self.step(number, seq).clone(), [VICTIM, SURVIVOR]);
         let arrivals = self.records.ledger.iter().filter_map(|record| match record {
             LedgerRecord::Arrival { arrival, .. } => Some(*arrival),
-            LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } => None,
+            LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } | LedgerRecord::Looked { .. } => None,
         });
         let arrival = arrivals.max().unwrap_or_default() + 1;
         let front = Front::ALL
@@ -533,7 +549,7 @@ impl Good {
         let step_key = self.records.steps.iter().find(step).unwrap().key.clone();
         let arrivals = self.records.ledger.iter().filter_map(|record| match record {
             LedgerRecord::Arrival { arrival, key, .. } => (key.as_ref() == Some(&step_key)).then_some(*arrival),
-            LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } => None,
+            LedgerRecord::Applied { .. } | LedgerRecord::Reply { .. } | LedgerRecord::Looked { .. } => None,
         });
         arrivals.min().unwrap()
     }

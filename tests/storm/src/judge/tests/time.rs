@@ -31,7 +31,7 @@ fn silent_for(good: &mut Good, length: Micros) {
     ends(good, number);
 }
 
-fn ends(good: &mut Good, number: u64) {
+pub(super) fn ends(good: &mut Good, number: u64) {
     good.event(number, EventKind::Cancelled, Some(SURVIVOR.0));
     let at = good.now;
     let run = good.run(number);
@@ -58,6 +58,14 @@ fn a_stall_is_found() {
         .unwrap();
     assert_eq!((longest.run, longest.length / S), (id(CANCELLED + 1), 19));
     assert_eq!(super::findings(&history).len(), 0);
+}
+
+#[test]
+fn on_a_machine_that_others_want_too_a_stall_is_longer() {
+    let mut good = Good::new();
+    silent_for(&mut good, 39 * S);
+    good.records.machine.slowness = 2.0;
+    assert_eq!(broken(good), [""; 0]);
 }
 
 #[test]

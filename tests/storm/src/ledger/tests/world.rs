@@ -143,6 +143,7 @@ pub(super) fn accounts(records: Vec<LedgerRecord>) -> BTreeMap<u64, Account> {
                 account.what = what;
                 account.delivered = delivered;
             }
+            LedgerRecord::Looked { .. } => {}
         }
     }
     accounts
@@ -177,6 +178,14 @@ impl Caller {
             "POST /{front} HTTP/1.1\r\nhost: ledger\r\nContent-Length: {length}\r\nIdempotency-Key: {key}\r\n\
              longhaul-run: run-1\r\nlonghaul-attempt: 3\r\nlonghaul-worker: storm-1-2\r\n\r\n{body}"
         );
+        self.0.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    /// Asks what became of a key.
+    pub(super) async fn look(&mut self, key: &str) {
+        let body = format!(r#"{{"key":"{key}"}}"#);
+        let length = body.len();
+        let request = format!("POST /look HTTP/1.1\r\nhost: ledger\r\ncontent-length: {length}\r\n\r\n{body}");
         self.0.write_all(request.as_bytes()).await.unwrap();
     }
 
