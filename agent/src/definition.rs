@@ -11,8 +11,10 @@ pub use digest::digest_text;
 pub use read::{Mistake, Readout, read};
 
 use crate::effect::Effect;
+use crate::fallback::{CachePolicy, Fallback};
 use crate::gate::{Breaker, CallLimit};
 use crate::probe::Probe;
+use crate::sanitise::Sanitise;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,8 +38,26 @@ pub struct Agent {
     pub limits: Limits,
     /// What a refusal by the model leads to.
     pub on_refusal: OnRefusal,
+    /// Whether the model is told, after the results of a turn, that most of its calls failed. Absent in versions of
+    /// before there was such a summary: their recorded requests are built as they were.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub summarise_failures: bool,
     /// The tools offered to the model, in the order given.
     pub tools: Vec<Tool>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Agent {
@@ -106,6 +126,10 @@ pub struct Limits {
     pub turn_seconds: Option<u64>,
     /// From the run's start to its end, waiting included.
     pub wall_clock_seconds: u64,
+    /// Whether calls of one turn may be out at the same time. The provider is asked for one at most where they may not,
+    /// and several are made one after the other.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub parallel_tool_calls: bool,
 }
 
 /// What a refusal by the model leads to.
@@ -156,6 +180,21 @@ pub struct Tool {
     /// How a call of unknown outcome is looked up before a person is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
+    /// How long its results may be told again. Only of tools that are `read_only`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CachePolicy>,
+    /// How a call that failed for good is answered, tried in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<Fallback>,
+    /// Tools whose calls of the same turn have ended before one of this tool begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// Whether several of its calls may be out in one turn at the same time.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub parallel: bool,
+    /// What is changed in what it is asked, and in what it answers.
+    #[serde(default, skip_serializing_if = "Sanitise::is_empty")]
+    pub sanitise: Sanitise,
     /// When it is no longer called for a while.
     #[serde(default, skip_serializing_if = "Breaker::is_usual")]
     pub breaker: Breaker,

@@ -98,8 +98,8 @@ fn probed(doubts: Doubts<'_>, step: &Step) -> Option<Move> {
                 seq,
                 into: Resolution::Succeeded(ToolOutcome {
                     content,
-                    is_error: false,
                     notes: vec![format!("that it happened, and this result, was told by {}", probe.tool)],
+                    ..ToolOutcome::default()
                 }),
                 by: format!("probe {}", last.seq),
             }),

@@ -51,6 +51,8 @@ impl ErrorClass {
 
 /// Code of a call that a person gave up.
 pub const GIVEN_UP: &str = "given_up";
+/// Code of what a person decided against.
+pub const REJECTED: &str = "rejected";
 
 /// An error as recorded on a step or a run and shown to people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,7 +108,16 @@ impl StepError {
             Some(words) => format!("{actor} decided that the run does not go on: {words}"),
             None => format!("{actor} decided that the run does not go on"),
         };
-        Self::new(ErrorClass::Permanent, "rejected", message)
+        Self::new(ErrorClass::Permanent, REJECTED, message)
+    }
+
+    /// Of a call that a person decided is not to be made once more. It has failed for certain.
+    pub fn call_rejected(actor: &str, words: Option<&str>) -> Self {
+        let message = match words {
+            Some(words) => format!("{actor} decided that this call is not made again: {words}"),
+            None => format!("{actor} decided that this call is not made again"),
+        };
+        Self::new(ErrorClass::Permanent, REJECTED, message)
     }
 
     /// The same with a suggestion.

@@ -5,10 +5,12 @@ pub(crate) mod contract;
 use crate::definition::{Agent, FunctionTool, Limits, Model, OnError, OnRefusal, RetryPolicy, Tool, ToolAction};
 use crate::effect::Effect;
 use crate::error::{ErrorClass, StepError};
+use crate::fallback::Way;
 use crate::gate::Breaker;
 use crate::journal::{Asked, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome};
 use crate::next_action::{Action, Again, Move, Resolution, effect};
 use crate::probe::{Probe, Rule};
+use crate::sanitise::Sanitise;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
@@ -35,8 +37,10 @@ pub(crate) fn agent() -> Agent {
             tool_calls_per_turn_max: 4,
             turn_seconds: None,
             wall_clock_seconds: 3_600,
+            parallel_tool_calls: true,
         },
         on_refusal: OnRefusal::Fail,
+        summarise_failures: true,
         tools: vec![
             tool("look", Effect::ReadOnly, OnError::TellModel),
             tool("book", Effect::Idempotent, OnError::TellModel),
@@ -57,6 +61,11 @@ fn tool(name: &str, effect: Effect, on_error: OnError) -> Tool {
         retry: retry(),
         on_error,
         probe: None,
+        cache: None,
+        fallback: Vec::new(),
+        after: Vec::new(),
+        parallel: true,
+        sanitise: Sanitise::default(),
         breaker: Breaker::default(),
         limit: None,
         action: ToolAction::Function(FunctionTool {
@@ -175,8 +184,7 @@ pub(crate) fn tool_step(seq: u32, (turn, index): (u32, u32), effect: Effect, sta
     };
     let outcome = (state == StepState::Succeeded).then(|| ToolOutcome {
         content: format!("{name} is done"),
-        is_error: false,
-        notes: Vec::new(),
+        ..ToolOutcome::default()
     });
     let body = StepBody::Tool {
         index,
@@ -276,7 +284,25 @@ fn told_move(next: &Move) -> String {
             index,
             call,
             replaces,
-        } => format!("call {turn}/{index} {}{}", call.name, instead(replaces)),
+            held,
+        } => {
+            let verb = if *held { "hold" } else { "call" };
+            format!("{verb} {turn}/{index} {}{}", call.name, instead(replaces))
+        }
+        Move::FallBack {
+            turn,
+            index,
+            replaces,
+            way,
+            ..
+        } => {
+            let way = match way {
+                Way::Stale => "the cache".to_owned(),
+                Way::Call(substitute) => substitute.tool.clone(),
+                Way::Person(_) => "a person".to_owned(),
+            };
+            format!("{turn}/{index} by {way} instead of {replaces}")
+        }
         Move::Answer { turn, index, error, .. } => format!("answer {turn}/{index} {}", error.code),
         Move::TryAgain { seq, why } => {
             let why = match why {

@@ -4,6 +4,7 @@
 use crate::definition::Agent;
 use crate::effect::{Effect, UnknownReason};
 use crate::error::StepError;
+use crate::fallback;
 use crate::journal::{Journal, Step, StepState};
 use crate::next_action::{Move, effect, lost_track};
 use crate::time_limit::{turn_deadline, turn_is_over};
@@ -37,6 +38,13 @@ fn give_up(step: &Step, error: &StepError) -> Move {
 pub(crate) fn give_up_overdue(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Vec<Move> {
     let is_open = |step: &&Step| matches!(step.state, StepState::Waiting | StepState::Interrupted);
     let is_overdue = |step: &&Step| turn_deadline(agent, step).is_some_and(|deadline| deadline <= now);
-    let overdue = journal.steps.iter().filter(is_open).filter(is_overdue);
+    // People take the time that they take.
+    let is_machines = |step: &&Step| !fallback::is_escalated(agent, journal, step);
+    let overdue = journal
+        .steps
+        .iter()
+        .filter(is_open)
+        .filter(is_overdue)
+        .filter(is_machines);
     overdue.map(|step| give_up(step, &turn_is_over(agent))).collect()
 }

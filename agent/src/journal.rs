@@ -2,6 +2,7 @@
 
 use crate::effect::Effect;
 use crate::error::StepError;
+use crate::fallback::Label;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -293,7 +294,7 @@ pub enum StepBody {
 /// What the model is told about a tool call.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub struct ToolOutcome {
-    /// Text, within [`crate::tool::OUTPUT_BYTES_MAX`].
+    /// Text, within [`crate::tool::OUTPUT_BYTES_MAX`] and the line of its label.
     pub content: String,
     /// Whether it tells of a failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -301,6 +302,9 @@ pub struct ToolOutcome {
     /// What was changed on the way in, such as a cut or a replaced character.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// How it came about, where that is not by the plain call. Its text is in `content`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Box<Label>>,
 }
 
 /// A complete answer of a model, in the Messages API's own shape: what is stored is this message's text as it was

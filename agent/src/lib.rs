@@ -7,13 +7,16 @@ pub mod definition;
 mod doubt;
 pub mod effect;
 pub mod error;
+pub mod fallback;
 #[cfg(test)]
 mod fixture;
 pub mod gate;
 mod given_up;
 pub mod journal;
 pub mod next_action;
+mod order;
 pub mod probe;
+pub mod sanitise;
 pub mod time_limit;
 pub mod tool;
 pub mod transcript;

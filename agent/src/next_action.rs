@@ -7,18 +7,23 @@ use crate::definition::{Agent, OnRefusal};
 use crate::doubt::{self, Doubts, Probing};
 use crate::effect::{Effect, UnknownReason};
 use crate::error::{ErrorClass, StepError};
+use crate::fallback::{self, Way};
 use crate::gate;
-use crate::given_up::{give_up_all, give_up_overdue};
-use crate::journal::{
-    Asked, Decision, Gate, Journal, ModelReply, Standing, Step, StepBody, StepState, ToolOutcome, Verb,
-};
+use crate::given_up::give_up_overdue;
+use crate::journal::{Gate, Journal, ModelReply, Step, StepBody, StepState, ToolOutcome};
+use crate::order;
 use crate::tool::ToolCall;
 use crate::turn::{self, Turn};
 use crate::wire::messages::{ORGANIZATION_ON_HOLD, SPEND_CAP};
 use chrono::{DateTime, Utc};
+use ending::{at_a_rejection, at_the_deadline, rejected};
 
+mod ending;
 #[cfg(test)]
 mod tests;
+
+/// Code of a call whose record is not there.
+pub(crate) const RESULT_LOST: &str = "result_lost";
 
 /// Code of a model step whose request, rebuilt for another attempt, is not the one recorded.
 pub const REQUEST_CHANGED: &str = "request_changed";
@@ -78,6 +83,21 @@ pub enum Move {
         call: ToolCall,
         /// The failed call that this one takes the place of.
         replaces: Option<u32>,
+        /// It is recorded, and waits for other calls of its turn to end.
+        held: bool,
+    },
+    /// Answer in another way a call that failed for good.
+    FallBack {
+        /// Of which turn.
+        turn: u32,
+        /// The place among its calls, from 0.
+        index: u32,
+        /// What the model asked for.
+        call: ToolCall,
+        /// The step that failed.
+        replaces: u32,
+        /// How.
+        way: Way,
     },
     /// Answer a call without making it.
     Answer {
@@ -208,20 +228,6 @@ pub fn next_action(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Acti
     }
 }
 
-/// What the run fails with where a person decided that it is not to go on.
-fn rejected(journal: &Journal) -> Option<StepError> {
-    let about_run = |asked: &&Asked| asked.about.is_none() && !asked.resumed_over;
-    match &journal.asked.iter().rev().find(about_run)?.standing {
-        Standing::Decided(Decision {
-            verb: Verb::Reject,
-            actor,
-            words,
-            ..
-        }) => Some(StepError::rejected(actor, words.as_deref())),
-        Standing::Open | Standing::Decided(_) | Standing::Closed => None,
-    }
-}
-
 /// Steps whose next move does not depend on the turn: those that a dead worker left, those that fell due, those that
 /// somebody let go on, and those that nobody can vouch for.
 fn take_up(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Vec<Move> {
@@ -255,6 +261,8 @@ fn take_up_step(step: &Step, now: DateTime<Utc>) -> Option<Move> {
         (StepState::Unknown, Effect::ReadOnly | Effect::Idempotent | Effect::Transactional) if step.resumed_over => {
             again(Again::Resumed)
         }
+        // It waits for its turn or for a person, which only the turn's calls together tell.
+        (StepState::Waiting, _) if order::is_held(step) => None,
         (StepState::Waiting, _) if step.due_at.is_none_or(|due| due <= now) => again(Again::Due),
         (
             StepState::Waiting
@@ -279,47 +287,6 @@ pub(crate) fn lost_track(step: &Step) -> Move {
             "the worker was lost while this call was out; it may have happened, and it is not sent again",
         )
         .suggest("find out at the target whether it happened"),
-    }
-}
-
-/// A run whose time is over starts nothing more. What is out is waited for, each call within its own limit; what may
-/// have happened stays unknown, whatever the time.
-fn at_the_deadline(agent: &Agent, journal: &Journal, now: DateTime<Utc>) -> Action {
-    if journal.steps.iter().any(|step| step.state == StepState::Running) {
-        return Action::Await { until: None };
-    }
-    let error = || {
-        StepError::new(ErrorClass::Timeout, "deadline_exceeded", "the run's time is over")
-            .suggest(
-            "start it with a later deadline_at, if whoever started it set one, or else raise limits.wall_clock_seconds; \
-             resuming the run gives it the same time once more",
-        )
-    };
-    let mut moves = give_up_all(journal, &error());
-    let doubts = Doubts {
-        agent,
-        journal,
-        probing: Probing::Over,
-        now,
-    };
-    let unknown = journal.steps.iter().filter(|step| step.state == StepState::Unknown);
-    moves.extend(unknown.filter_map(|step| doubt::settle(doubts, step)));
-    if !moves.is_empty() {
-        return Action::Act(moves);
-    }
-    doubts.park(None).unwrap_or_else(|| Action::Fail(error()))
-}
-
-/// A run that a person rejected fails once nothing of it is open. What may have happened is asked about as it ends.
-fn at_a_rejection(journal: &Journal, error: StepError) -> Action {
-    if journal.steps.iter().any(|step| step.state == StepState::Running) {
-        return Action::Await { until: None };
-    }
-    let moves = give_up_all(journal, &error);
-    if moves.is_empty() {
-        Action::Fail(error)
-    } else {
-        Action::Act(moves)
     }
 }
 
@@ -424,19 +391,29 @@ fn after_calls(
         .take(calls.len())
         .any(|index| journal.call_step(turn, index).is_some())
         || !journal.is_dense_from(answered.model.seq);
-    let moves: Vec<Move> = calls
+    let fails = (0..).take(calls.len()).any(|index| {
+        let step = journal.call_step(turn, index);
+        step.is_some_and(|step| fatal_error(step).is_some() && !step.resumed_over)
+    });
+    let moves: Vec<Option<Move>> = calls
         .iter()
         .zip(0..)
-        .filter_map(|(call, index)| {
+        .map(|(call, index)| {
             let open = OpenCall {
                 turn,
                 index,
                 call,
                 is_recorded,
+                fails,
             };
             open_call(agent, journal, open)
         })
         .collect();
+    let has_ended = |at: usize| {
+        let step = u32::try_from(at).ok().and_then(|index| journal.call_step(turn, index));
+        step.is_some_and(|step| step.state.has_ended())
+    };
+    let moves = order::in_order(agent, (calls, moves), has_ended);
     if !moves.is_empty() {
         return Action::Act(moves);
     }
@@ -462,10 +439,23 @@ fn after_calls(
     if let Some(parked) = doubts.park(due).or_else(|| gate::park(journal, due)) {
         return parked;
     }
+    if steps().any(|step| fallback::is_escalated(agent, journal, step)) {
+        return Action::Park {
+            waiting_for: WaitFor::Approval,
+            reason: UnknownReason::RetriesExhausted.as_str().to_owned(),
+            until: due,
+        };
+    }
     if let Some(until) = due {
         return Action::Wait { until };
     }
-    match steps().find_map(fatal_error) {
+    // What was held back until the run failed is not what it failed with.
+    let fatal = |error: &StepError| error.code != order::HELD_BACK;
+    match steps()
+        .filter_map(fatal_error)
+        .find(fatal)
+        .or_else(|| steps().find_map(fatal_error))
+    {
         Some(error) => Action::Fail(error),
         None => call_model(agent, turn + 1, None),
     }
@@ -478,6 +468,8 @@ struct OpenCall<'a> {
     call: &'a ToolCall,
     /// Whether the turn's calls were recorded, so that one without a step was taken out by hand.
     is_recorded: bool,
+    /// Whether the run fails with one of the turn's calls.
+    fails: bool,
 }
 
 /// The move that a call without a standing step needs.
@@ -487,6 +479,7 @@ fn open_call(agent: &Agent, journal: &Journal, open: OpenCall<'_>) -> Option<Mov
         index,
         call,
         is_recorded,
+        fails,
     } = open;
     let make = |replaces| {
         Some(Move::CallTool {
@@ -494,6 +487,7 @@ fn open_call(agent: &Agent, journal: &Journal, open: OpenCall<'_>) -> Option<Mov
             index,
             call: call.clone(),
             replaces,
+            held: false,
         })
     };
     let answer = |error| {
@@ -506,7 +500,10 @@ fn open_call(agent: &Agent, journal: &Journal, open: OpenCall<'_>) -> Option<Mov
     };
     if let Some(step) = journal.call_step(turn, index) {
         let goes_on = step.resumed_over && (fatal_error(step).is_some() || step.state == StepState::Cancelled);
-        return if goes_on { make(Some(step.seq)) } else { None };
+        return match goes_on {
+            true => make(Some(step.seq)),
+            false => fallback::go_on(agent, journal, (step, call, fails)),
+        };
     }
     if is_recorded {
         return answer(lost_call());
@@ -542,7 +539,7 @@ fn open_call(agent: &Agent, journal: &Journal, open: OpenCall<'_>) -> Option<Mov
 pub(crate) fn lost_call() -> StepError {
     StepError::new(
         ErrorClass::Unknown,
-        "result_lost",
+        RESULT_LOST,
         "the record of this call was lost: whether it was run, and with what result, is not known",
     )
     .suggest("do not assume that it happened or that it did not; check before repeating it")

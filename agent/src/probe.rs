@@ -2,7 +2,7 @@
 
 use crate::error::StepError;
 use crate::journal::{Step, StepBody, StepState};
-use crate::tool::template::{self, Part};
+use crate::tool::template;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -71,7 +71,11 @@ impl Probe {
     /// # Errors
     /// The name of a field that the call's input does not have.
     pub fn input(&self, key: &str, input: &Map<String, Value>) -> Result<Value, String> {
-        let fill = |(name, value): (&String, &Value)| Ok((name.clone(), filled(value, key, input)?));
+        let take = |name: &str| match name {
+            KEY => Some(Value::String(key.to_owned())),
+            _ => input.get(name).cloned(),
+        };
+        let fill = |(name, value): (&String, &Value)| Ok((name.clone(), template::fill(value, &take)?));
         self.input.iter().map(fill).collect::<Result<_, _>>().map(Value::Object)
     }
 
@@ -80,10 +84,7 @@ impl Probe {
     /// # Errors
     /// What is wrong with a template.
     pub fn fields(&self) -> Result<Vec<String>, String> {
-        let mut fields = Vec::new();
-        for value in self.input.values() {
-            fields_of(value, &mut fields)?;
-        }
+        let mut fields = template::fields_of(&self.input)?;
         fields.retain(|field| field != KEY);
         Ok(fields)
     }
@@ -112,42 +113,4 @@ impl Rule {
         };
         holds.then(|| content.clone())
     }
-}
-
-fn filled(value: &Value, key: &str, input: &Map<String, Value>) -> Result<Value, String> {
-    let take = |name: &str| match name {
-        KEY => Ok(Value::String(key.to_owned())),
-        _ => input.get(name).cloned().ok_or_else(|| name.to_owned()),
-    };
-    let Value::String(text) = value else {
-        return Ok(value.clone());
-    };
-    let parts = template::parse(text).map_err(|error| error.to_string())?;
-    if let [Part::Field(name)] = parts.as_slice() {
-        return take(name);
-    }
-    let mut filled = String::new();
-    for part in parts {
-        match part {
-            Part::Literal(literal) => filled.push_str(&literal),
-            Part::Field(name) => {
-                let taken = take(&name)?;
-                filled.push_str(&taken.as_str().map_or_else(|| taken.to_string(), str::to_owned));
-            }
-            Part::Env(name) => return Err(format!("env:{name}")),
-        }
-    }
-    Ok(Value::String(filled))
-}
-
-fn fields_of(value: &Value, fields: &mut Vec<String>) -> Result<(), String> {
-    let Value::String(text) = value else { return Ok(()) };
-    for part in template::parse(text).map_err(|error| error.to_string())? {
-        match part {
-            Part::Literal(_) => {}
-            Part::Field(name) => fields.push(name),
-            Part::Env(name) => return Err(format!("{{env:{name}}}, which is for URLs and headers only")),
-        }
-    }
-    Ok(())
 }

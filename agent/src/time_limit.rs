@@ -7,6 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// Code of a call that its turn's time was over for.
+pub const TURN_TIMEOUT: &str = "turn_timeout";
+
 /// Which limit it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -120,7 +123,7 @@ pub(crate) fn turn_is_over(agent: &Agent) -> StepError {
     };
     StepError::new(
         ErrorClass::Timeout,
-        "turn_timeout",
+        TURN_TIMEOUT,
         format!("the {seconds} s for the calls of this turn are over"),
     )
     .suggest("go on with the results that are there, or ask for less in one turn")

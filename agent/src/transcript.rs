@@ -4,6 +4,7 @@
 //! byte, but for blank text, which the provider gives and does not take. Every call of a turn is answered by exactly one result, in one user message, in the order asked, and results
 //! stand before any text. A call whose record is missing gets an honest error.
 
+use crate::definition::Agent;
 use crate::error::{ErrorClass, StepError};
 use crate::journal::{Journal, ModelReply, StepBody, StepState, ToolOutcome};
 use crate::next_action::{cut_call, lost_call};
@@ -23,8 +24,11 @@ const GO_ON: &str = "Please continue.";
 ///
 /// # Errors
 /// `invalid_history` where an earlier conversation cannot be sent.
-pub fn transcript(journal: &Journal) -> Result<Vec<Message>, StepError> {
-    let mut draft = Draft::default();
+pub fn transcript(agent: &Agent, journal: &Journal) -> Result<Vec<Message>, StepError> {
+    let mut draft = Draft {
+        summarises: agent.summarise_failures,
+        ..Draft::default()
+    };
     let history = history_messages(&journal.history).map_err(|error| invalid_history(error.to_string()))?;
     for message in history {
         match message.role {
@@ -77,7 +81,7 @@ pub fn error_outcome(error: &StepError) -> ToolOutcome {
     ToolOutcome {
         content: told.to_string(),
         is_error: true,
-        notes: Vec::new(),
+        ..ToolOutcome::default()
     }
 }
 
@@ -89,6 +93,8 @@ struct Draft {
     user: Vec<Value>,
     /// Calls of the last assistant message, until the message that answers them is closed.
     owed: Vec<String>,
+    /// Whether the model is told that most calls of a turn failed.
+    summarises: bool,
 }
 
 impl Draft {
@@ -140,6 +146,7 @@ impl Draft {
         if calls.is_empty() && stop_reason != Some("pause_turn") {
             self.user.push(text_block(GO_ON));
         }
+        let mut failed = 0;
         for (id, index) in calls.iter().zip(0..) {
             let recorded = journal.call_step(turn, index).and_then(|step| match &step.body {
                 StepBody::Tool { outcome, .. } if step.state.has_ended() => outcome.clone(),
@@ -151,7 +158,13 @@ impl Draft {
                     other => cut_call(other),
                 })
             });
+            failed += usize::from(outcome.is_error);
             self.user.push(result_block(id, &outcome));
+        }
+        // While a tool of the provider's own is at work, nothing but results may come between.
+        let is_alone = !reply.content.get().contains("\"server_tool_use\"");
+        if let (true, Some(summary)) = (self.summarises && is_alone, summary_of(calls.len(), failed)) {
+            self.user.push(text_block(&summary));
         }
     }
 
@@ -226,6 +239,17 @@ fn sendable(content: &RawValue) -> Option<Cow<'_, RawValue>> {
         .map(|(block, _)| block)
         .collect();
     Some(to_raw_value(&kept).map_or(Cow::Borrowed(content), Cow::Owned))
+}
+
+/// What the model is told where more than half of a turn's calls failed.
+fn summary_of(calls: usize, failed: usize) -> Option<String> {
+    (calls >= 2 && 2 * failed > calls).then(|| {
+        let done = calls - failed;
+        format!(
+            "{failed} of the {calls} calls of this turn failed, {done} did not. Retry those whose errors say that it may \
+             help; otherwise approximate the answer from what there is, and say what is missing and why."
+        )
+    })
 }
 
 fn is_result(block: &Value) -> bool {

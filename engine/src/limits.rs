@@ -57,3 +57,7 @@ pub const GATHERED_START_BYTES_MAX: usize = 16 * 1024;
 pub const HINT_RUNS_MAX: usize = 200;
 /// Months made ahead: whoever may make them has so long to come by.
 pub const MONTHS_AHEAD: i32 = 2;
+/// Earlier results of tools that are kept for later calls: an index of a few tens of megabytes.
+pub const CACHE_ROWS_MAX: i64 = 100_000;
+/// Of these, forgotten by one statement.
+pub const CACHE_BATCH_MAX: i64 = 1_000;

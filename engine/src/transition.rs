@@ -20,6 +20,7 @@ mod send_signal;
 mod start_child;
 mod start_runs;
 mod sweep_children;
+mod tool_cache;
 mod transact;
 mod wake_runs;
 
@@ -38,6 +39,7 @@ pub use release_run::Release;
 pub use send_signal::{SendSignal, SignalSent};
 pub use start_child::{OnParentEnd, StartChild};
 pub use start_runs::BatchRefused;
+pub use tool_cache::{CacheKey, Kept};
 pub use transact::{SettingsOfTools, Uncommitted};
 
 /// What a holder must know before it goes on.

@@ -3,13 +3,16 @@
 mod cancel;
 mod database;
 mod doubt;
+mod fallbacks;
 mod limits;
 mod mending;
 mod notification;
+mod order;
 mod outage;
 mod outside;
 mod person;
 mod retry;
+mod sanitise;
 mod sql;
 mod time;
 mod tools;

@@ -12,12 +12,14 @@ use crate::tool::ToolBox;
 use crate::worker::chain;
 use crate::workflow::Workflows;
 use ::agent::definition::Agent;
+use ::agent::definition::digest::tool_text;
+use ::agent::sanitise::{Sanitiser, sanitisers};
 use ::agent::tool::check::InputSchema;
 use ::agent::wire::messages::ToolSpec;
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::recorder::Recorder;
 use engine::transition::Control;
-use engine::{AgentVersionId, Claimed, Engine, EngineError, SettingsOfTools};
+use engine::{AgentVersionId, Claimed, Engine, EngineError, SettingsOfTools, payload};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,6 +80,10 @@ pub(crate) struct Version {
     pub(crate) agent: Agent,
     pub(crate) specs: Vec<ToolSpec>,
     pub(crate) schemas: HashMap<String, InputSchema>,
+    /// Of the tools that have rules.
+    pub(crate) sanitisers: HashMap<String, Sanitiser>,
+    /// The versions of the tools whose results are kept.
+    pub(crate) tool_digests: HashMap<String, Vec<u8>>,
 }
 
 /// Held by each suspect of a group; the session hears when the last one has let go of it.
@@ -101,7 +107,8 @@ pub(crate) struct Held {
 /// Drives one claimed run until it ends, parks, is given back or is lost.
 pub(crate) async fn drive(shared: Arc<Shared>, held: Held) {
     let (claim, lease) = (held.claimed.claim, held.lease.clone());
-    let span = info_span!("run", run.id = %claim.run, fence = %claim.fence);
+    let (tenant, requester) = (&held.claimed.tenant, &held.claimed.requester);
+    let span = info_span!("run", run.id = %claim.run, fence = %claim.fence, tenant, requester);
     async {
         let driven = if held.claimed.kind == AGENT {
             agent::drive(Arc::clone(&shared), held).await
@@ -163,6 +170,17 @@ impl Shared {
                 strict: tool.strict,
             });
         }
-        Ok(Version { agent, specs, schemas })
+        let sanitisers = sanitisers(&agent).map_err(unreadable)?;
+        let cached = agent.tools.iter().filter(|tool| tool.cache.is_some());
+        let tool_digests = cached
+            .map(|tool| (tool.name.clone(), payload::digest(&tool_text(tool))))
+            .collect();
+        Ok(Version {
+            agent,
+            specs,
+            schemas,
+            sanitisers,
+            tool_digests,
+        })
     }
 }

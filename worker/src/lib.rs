@@ -4,6 +4,7 @@
 //! goes on from what was committed. Start at [`worker::Worker::run`].
 
 mod announcer;
+mod cache;
 pub mod config;
 mod crash_point;
 pub mod drive;

@@ -2,6 +2,7 @@
 //!
 //! Owns the main loop ([`Session::run`]), the drivers' tasks and the keeper of the lease.
 
+use crate::cache::forget;
 use crate::config::Config;
 use crate::crash_point::crash_point;
 use crate::drive::{AGENT, Held, Shared, Suspicion, drive};
@@ -151,6 +152,7 @@ impl Session {
         };
         helpers.spawn(keeper.keep());
         helpers.spawn(make_ahead(shared.engine.clone(), id));
+        helpers.spawn(forget(shared.engine.clone(), id));
         if config.notifications {
             let queues = config.queues.clone();
             let listening = Listening {

@@ -1,6 +1,6 @@
 //! The text that a version of an agent is known by.
 
-use super::Agent;
+use super::{Agent, Tool};
 use serde_json::Value;
 
 /// The normalised JSON text of a definition: what is stored, and what the version's digest is the SHA-256 of. Keys of
@@ -11,6 +11,13 @@ pub fn digest_text(agent: &Agent) -> String {
         reason = "text keys and finite numbers only: see the property test"
     )]
     let value = serde_json::to_value(agent).expect("an agent is JSON");
+    canonical_text(&value)
+}
+
+/// The text that a version of a tool is known by: results are told again only of the version that gave them.
+pub fn tool_text(tool: &Tool) -> String {
+    #[expect(clippy::expect_used, reason = "text keys and finite numbers only, as in an agent")]
+    let value = serde_json::to_value(tool).expect("a tool is JSON");
     canonical_text(&value)
 }
 

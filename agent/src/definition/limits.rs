@@ -42,6 +42,24 @@ pub(super) const OPEN_FILES_MAX: Number = number(16, 1_048_576, "no system gives
 /// Code 0 says that all went well, and there are none beyond 255.
 pub(super) const EXIT_CODE: Number = number(1, 255, "0 is success, and there are none beyond 255");
 
+pub(super) const TTL_SECONDS: Number = number(1, 30 * DAY, "a result that old says nothing any more");
+pub(super) const STALE_SECONDS: Number = number(0, 365 * DAY, "a result that old says nothing any more");
+pub(super) const SAMPLE_ROWS: Number = number(1, 1_000_000, "more is no sample");
+pub(super) const MAX_CHARS: Number = number(1, 262_144, "no tool's output is longer");
+
+/// Ways of answering one call that failed: each is a call of its own.
+pub(super) const FALLBACKS_MAX: usize = 8;
+/// Rules for what one tool is asked, or for what it answers.
+pub(super) const RULES_MAX: usize = 32;
+/// A pattern that people can read.
+pub(super) const PATTERN_CHARS_MAX: usize = 1_000;
+/// What stands in the place of a match: a word or two.
+pub(super) const WITH_CHARS_MAX: usize = 200;
+/// A line for the model or for people.
+pub(super) const NOTE_CHARS_MAX: usize = 500;
+/// Properties of one tool's input beyond which it probably does more than one thing.
+pub(super) const PROPERTIES_WARN: usize = 16;
+
 /// Bytes of a whole file: far beyond any prompt that a model follows, and still quick to read.
 pub(super) const FILE_BYTES_MAX: usize = 256 * 1024;
 /// Each tool costs tokens in every call, and models choose badly among many.

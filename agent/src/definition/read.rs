@@ -5,12 +5,14 @@
 //! file's shape is in `docs/agent-file.md`.
 
 mod action;
+mod fallback;
 mod form;
 mod gate;
 mod lint;
 mod probe;
 mod report;
 mod root;
+mod sanitise;
 mod schema;
 mod sql;
 mod strict;

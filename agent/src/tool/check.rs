@@ -2,6 +2,7 @@
 //! model can read and act on. No tool ever sees an input that did not pass here. Start at [`InputSchema::check_input`].
 
 use crate::error::{ErrorClass, StepError};
+use crate::sanitise::Sanitiser;
 use crate::wire::messages::INVALID_JSON;
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::Value;
@@ -43,7 +44,15 @@ impl InputSchema {
     /// Defaults are taken from `properties` and `items`, at every depth; those behind `$ref`, `allOf` and the like are
     /// left to whoever reads the value.
     pub fn check_input(&self, input_json_text: &str) -> Result<Value, StepError> {
+        self.check_sanitised(input_json_text, None)
+    }
+
+    /// The same, once the tool's rules have changed what the model wrote.
+    pub fn check_sanitised(&self, input_json_text: &str, rules: Option<&Sanitiser>) -> Result<Value, StepError> {
         let mut input = parse(input_json_text)?;
+        if let Some(rules) = rules {
+            rules.input(&mut input)?;
+        }
         let mut room = INPUT_BYTES_MAX;
         fill_defaults(&self.schema, &mut input, &mut room)?;
         self.validate(&input)?;

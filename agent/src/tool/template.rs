@@ -6,6 +6,8 @@
 //! the text that is sent by [`resolve`](super::render::resolve), in one pass, so that a secret's own braces mean
 //! nothing. Arguments, standard input and bodies of a stored request are neither: they are sent as they stand.
 
+use serde_json::{Map, Value};
+
 /// Before the name of an environment variable.
 pub(crate) const ENV_PREFIX: &str = "env:";
 
@@ -75,6 +77,53 @@ fn place(name: &str) -> Result<Part, TemplateError> {
         None if name.is_empty() => Err(TemplateError::Empty),
         None => Ok(Part::Field(name.to_owned())),
     }
+}
+
+/// A value with the places in its text filled: one that is nothing but a place takes what stands for it as it is.
+///
+/// # Errors
+/// What nothing stands for, or what is wrong with the text.
+pub(crate) fn fill(value: &Value, take: &dyn Fn(&str) -> Option<Value>) -> Result<Value, String> {
+    let Value::String(text) = value else {
+        return Ok(value.clone());
+    };
+    let taken = |name: &str| take(name).ok_or_else(|| name.to_owned());
+    let parts = parse(text).map_err(|error| error.to_string())?;
+    if let [Part::Field(name)] = parts.as_slice() {
+        return taken(name);
+    }
+    let mut filled = String::new();
+    for part in parts {
+        match part {
+            Part::Literal(literal) => filled.push_str(&literal),
+            Part::Field(name) => {
+                let taken = taken(&name)?;
+                filled.push_str(&taken.as_str().map_or_else(|| taken.to_string(), str::to_owned));
+            }
+            Part::Env(name) => return Err(format!("{ENV_PREFIX}{name}")),
+        }
+    }
+    Ok(Value::String(filled))
+}
+
+/// The fields that the places of an object's texts name.
+///
+/// # Errors
+/// What is wrong with a text.
+pub(crate) fn fields_of(values: &Map<String, Value>) -> Result<Vec<String>, String> {
+    let mut fields = Vec::new();
+    for text in values.values().filter_map(Value::as_str) {
+        for part in parse(text).map_err(|error| error.to_string())? {
+            match part {
+                Part::Literal(_) => {}
+                Part::Field(name) => fields.push(name),
+                Part::Env(name) => {
+                    return Err(format!("{{{ENV_PREFIX}{name}}}, which is for URLs and headers only"));
+                }
+            }
+        }
+    }
+    Ok(fields)
 }
 
 /// Letters, digits and `_`, not beginning with a digit: what every shell can set.

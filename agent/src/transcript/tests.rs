@@ -1,8 +1,9 @@
 use super::{error_outcome, input_text, transcript};
 use crate::Effect::{AtMostOnce, ReadOnly};
+use crate::definition::Agent;
 use crate::error::{ErrorClass, StepError};
 use crate::fixture::contract::judge;
-use crate::fixture::{answered, call_block, calls, error, journal, model, raw, reply, text, tool_step};
+use crate::fixture::{agent, answered, call_block, calls, error, journal, model, raw, reply, text, tool_step};
 use crate::journal::{Journal, Step, StepBody, StepState};
 use crate::time_limit::{Bound, CallLimit};
 use crate::wire::messages::Role;
@@ -15,7 +16,7 @@ mod history;
 
 /// The messages that are sent, once they were found to keep the provider's contract.
 fn sent(journal: &Journal) -> Vec<(&'static str, Value)> {
-    let messages = transcript(journal).unwrap();
+    let messages = transcript(&agent(), journal).unwrap();
     judge(&messages).unwrap_or_else(|broken| panic!("{broken} in {messages:#?}"));
     messages
         .iter()
@@ -61,7 +62,7 @@ fn assistant_content_goes_back_byte_for_byte_with_blocks_that_nobody_knows() {
         tool_step(2, (1, 0), ReadOnly, StepState::Succeeded),
     ]);
 
-    let messages = transcript(&journal).unwrap();
+    let messages = transcript(&agent(), &journal).unwrap();
 
     assert_eq!(messages[1].role, Role::Assistant);
     assert_eq!(messages[1].content.get(), content);
@@ -108,6 +109,50 @@ fn a_failed_call_is_told_as_an_error_with_its_suggestion() {
             "suggestion": "ask for it",
         })
     );
+}
+
+/// The last message after a turn of which some calls failed.
+fn told_of(agent: &Agent, failed: &[bool]) -> Vec<Value> {
+    let steps = failed.iter().zip(0..).map(|(failed, index)| {
+        let mut step = tool_step(2 + index, (1, index), ReadOnly, StepState::Succeeded);
+        if let (true, StepBody::Tool { outcome, .. }) = (*failed, &mut step.body) {
+            step.state = StepState::Failed;
+            *outcome = Some(error_outcome(&error("http_503")));
+        }
+        step
+    });
+    let names = vec!["look"; failed.len()];
+    let journal = journal(std::iter::once(answered(1, 1, calls(&names))).chain(steps).collect());
+    let messages = transcript(agent, &journal).unwrap();
+    judge(&messages).unwrap();
+    serde_json::from_str(messages.last().unwrap().content.get()).unwrap()
+}
+
+#[test]
+fn a_turn_of_which_most_calls_failed_is_summarised_after_its_results() {
+    let told = told_of(&agent(), &[true, false, true]);
+
+    assert_eq!(told.len(), 4);
+    assert_eq!(told[3]["type"], "text");
+    let text = told[3]["text"].as_str().unwrap();
+    assert!(text.starts_with("2 of the 3 calls of this turn failed"), "{text}");
+    assert!(text.contains("Retry") && text.contains("approximate"), "{text}");
+    for failed in [vec![true, false], vec![true], vec![false, false, true]] {
+        assert_eq!(
+            told_of(&agent(), &failed).len(),
+            failed.len(),
+            "not more than half of two: {failed:?}"
+        );
+    }
+}
+
+#[test]
+fn requests_of_versions_from_before_the_summary_are_built_as_they_were() {
+    let text = crate::definition::digest_text(&agent()).replace(r#""summarise_failures":true,"#, "");
+    let old: Agent = serde_json::from_str(&text).unwrap();
+
+    assert!(!old.summarise_failures);
+    assert_eq!(told_of(&old, &[true, true]).len(), 2);
 }
 
 #[test]
@@ -210,7 +255,7 @@ fn blank_text_beside_a_call_is_left_out_and_the_rest_goes_back_byte_for_byte() {
         tool_step(2, (1, 0), ReadOnly, StepState::Succeeded),
     ]);
 
-    let messages = transcript(&journal).unwrap();
+    let messages = transcript(&agent(), &journal).unwrap();
 
     assert_eq!(judge(&messages), Ok(()));
     assert_eq!(messages[1].content.get(), format!("[{call}]"));

@@ -40,6 +40,9 @@ pub(crate) struct ApprovalSummary {
     /// Why somebody is asked: `unknown_outcome`, `retries_exhausted`, `crashes`, …
     #[schema(example = "unknown_outcome")]
     reason: String,
+    /// How soon somebody should look: `low`, `normal` or `high`.
+    #[schema(example = "normal")]
+    priority: String,
     state: ApprovalState,
     /// The question in one sentence.
     summary: String,
@@ -85,6 +88,7 @@ impl From<ApprovalRow> for ApprovalSummary {
             step: row.step_seq,
             name: row.tool,
             reason: row.reason,
+            priority: row.priority,
             state: ApprovalState::of(&row.state),
             summary: row.summary,
             verbs: row.verbs,

@@ -48,6 +48,9 @@ pub(crate) struct Approval {
     /// Why somebody is asked: `unknown_outcome`, `retries_exhausted`, `crashes`, …
     #[schema(example = "unknown_outcome")]
     reason: String,
+    /// How soon somebody should look: `low`, `normal` or `high`.
+    #[schema(example = "normal")]
+    priority: String,
     state: ApprovalState,
     /// The question in one sentence.
     summary: String,
@@ -105,6 +108,7 @@ impl From<ApprovalDetail> for Approval {
             effect: row.effect,
             key: row.key,
             reason: row.reason,
+            priority: row.priority,
             state: ApprovalState::of(&row.state),
             summary: row.summary,
             verbs: row.verbs,

@@ -110,7 +110,7 @@ fn parked(run: &RunDetail) -> String {
 fn why(reason: &str) -> &str {
     match reason {
         "unknown_outcome" => "nobody can vouch for the outcome of a call that must not be made twice",
-        "retries_exhausted" => "a call was tried as often as allowed, and may have happened",
+        "retries_exhausted" => "a call was tried as often as allowed, and a person must say how it goes on",
         "unknown_stop_reason" => "the model stopped for a reason that this release does not know",
         "refusal" => "the model refused",
         "spend_cap" => "the provider's spend cap is reached",

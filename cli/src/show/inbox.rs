@@ -127,6 +127,9 @@ fn facts(of: &ApprovalDetail) -> Vec<String> {
     let mut line = |name: &str, text: String| lines.push(format!("{INDENT}{name:<10} {}", in_line(&text)));
     line("approval", of.approval_id.to_string());
     line("why", of.reason.clone());
+    if of.priority != "normal" {
+        line("priority", of.priority.clone());
+    }
     line("run", format!("{}, {}, for {}", of.run_id, of.run_state, of.requester));
     match workflow(&of.kind) {
         Some(workflow) => line("workflow", workflow.to_owned()),

@@ -16,7 +16,8 @@ select
     approval.decided_at,
     approval.verb,
     approval.actor,
-    approval.words
+    approval.words,
+    approval.priority as "priority!"
 from longhaul_audit.approval
 where approval.tenant = $1
   and ($2::text is null or approval.state = $2)

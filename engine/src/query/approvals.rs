@@ -71,6 +71,7 @@ pub struct ApprovalRow {
     pub verb: Option<String>,
     pub actor: Option<String>,
     pub words: Option<String>,
+    pub priority: String,
 }
 
 type Raw = Json<Box<RawValue>>;
@@ -110,6 +111,7 @@ pub struct ApprovalDetail {
     pub evidence: Option<Json<Box<RawValue>>>,
     pub probes: Json<Vec<Box<RawValue>>>,
     pub late_results: Json<Vec<Box<RawValue>>>,
+    pub priority: String,
 }
 
 impl Engine {

@@ -42,7 +42,7 @@ async fn what_is_asked_is_listed_and_shown_and_a_decision_is_taken_once() {
     let id = listed["id"].as_str().expect("an id").to_owned();
     let (_, shown) = door.get(&format!("/v1/approvals/{id}")).await;
     for field in [
-        "id", "run_id", "agent", "workflow", "step", "name", "reason", "state", "summary", "verbs",
+        "id", "run_id", "agent", "workflow", "step", "name", "reason", "priority", "state", "summary", "verbs",
     ] {
         assert_eq!(listed[field], shown[field], "{field}");
     }

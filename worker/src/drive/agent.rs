@@ -6,13 +6,16 @@
 mod admission;
 mod attempt;
 mod begin;
+mod cache;
 mod doubt;
 #[cfg(feature = "planted-faults")]
 mod early;
+mod fallback;
 mod outcome;
 mod stop;
 mod take_up;
 mod transaction;
+mod wanted;
 
 use super::{Held, MOMENT, Shared, Version};
 use crate::gates::Admitted;

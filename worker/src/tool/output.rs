@@ -87,8 +87,8 @@ pub(super) fn admit(seen: Seen<'_>, secrets: &Secrets) -> ToolOutcome {
     }
     ToolOutcome {
         content,
-        is_error: false,
         notes,
+        ..ToolOutcome::default()
     }
 }
 
@@ -102,8 +102,8 @@ fn not_shown(seen: Seen<'_>) -> ToolOutcome {
     let note = format!("not shown: {total} that are not text{called}");
     ToolOutcome {
         content: format!("[{note}]"),
-        is_error: false,
         notes: vec![note],
+        ..ToolOutcome::default()
     }
 }
 

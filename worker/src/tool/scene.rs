@@ -4,6 +4,7 @@ use super::http::{Clients, Names};
 use super::{Attempt, Call, CallContext, Environment, Functions, ToolBox};
 use agent::definition::{CommandLimits, CommandTool, FunctionTool, HttpTool, OnError, RetryPolicy, Tool, ToolAction};
 use agent::effect::Effect;
+use agent::sanitise::Sanitise;
 use agent::tool::ToolRequest;
 use agent::{AttemptOutcome, Bound, CallLimit, StepError, ToolOutcome};
 use chrono::{DateTime, Utc};
@@ -31,6 +32,7 @@ pub(super) struct Scene {
     pub(super) tool: Tool,
     pub(super) request: ToolRequest,
     pub(super) timeout: Duration,
+    requester: String,
     pub(super) tool_box: ToolBox,
 }
 
@@ -51,6 +53,11 @@ impl Scene {
             },
             on_error: OnError::TellModel,
             probe: None,
+            cache: None,
+            fallback: Vec::new(),
+            after: Vec::new(),
+            parallel: true,
+            sanitise: Sanitise::default(),
             breaker: agent::gate::Breaker::default(),
             limit: None,
             action,
@@ -59,6 +66,7 @@ impl Scene {
             tool,
             request,
             timeout: AMPLE,
+            requester: "ada".into(),
             tool_box: ToolBox::new(Functions::new(), Environment::of(BTreeMap::new())),
         }
     }
@@ -181,6 +189,11 @@ impl Scene {
         self
     }
 
+    pub(super) fn asked_by(mut self, requester: &str) -> Self {
+        self.requester = requester.into();
+        self
+    }
+
     pub(super) async fn call(&self) -> Attempt {
         let call = Call {
             tool: &self.tool,
@@ -194,7 +207,7 @@ impl Scene {
                 step: 7,
                 worker: "worker-a".into(),
                 tenant: "acme".into(),
-                requester: Some("ada".into()),
+                requester: Some(self.requester.clone()),
             },
         };
         self.tool_box.call(call).await

@@ -82,6 +82,7 @@ pub(crate) fn told(rows: &Rows, (source, began): (&str, Instant)) -> ToolOutcome
         content,
         is_error: false,
         notes,
+        label: None,
     }
 }
 

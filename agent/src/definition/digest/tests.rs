@@ -4,7 +4,9 @@ use crate::definition::{
     Tool, ToolAction,
 };
 use crate::effect::Effect;
+use crate::fallback::{CachePolicy, Escalation, Fallback, Priority, Substitute};
 use crate::gate::Breaker;
+use crate::sanitise::{Change, Rule, Sanitise};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -93,6 +95,51 @@ fn action() -> impl Strategy<Value = ToolAction> {
     prop_oneof![http, command, function, sql]
 }
 
+type Manner = (Option<CachePolicy>, Vec<Fallback>, Vec<String>, bool, Sanitise);
+
+fn manner() -> impl Strategy<Value = Manner> {
+    let cache =
+        any::<(u32, u32, bool)>().prop_map(|(ttl_seconds, stale_on_error_seconds, per_requester)| CachePolicy {
+            ttl_seconds,
+            stale_on_error_seconds,
+            per_requester,
+        });
+    let call = (any::<(String, bool, Option<u32>, Option<String>)>(), json_value()).prop_map(
+        |((tool, simplified, sample_rows, note), value)| {
+            Fallback::Call(Substitute {
+                tool,
+                input: Map::from_iter([("field".to_owned(), value)]),
+                simplified,
+                sample_rows,
+                note,
+            })
+        },
+    );
+    let priority = prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]);
+    let person = (priority, any::<Option<String>>())
+        .prop_map(|(priority, note)| Fallback::Person(Escalation { priority, note }));
+    let change = prop_oneof![
+        Just(Change::Trim),
+        Just(Change::Redact),
+        Just(Change::Remove),
+        any::<u32>().prop_map(Change::MaxChars),
+        any::<(String, String)>().prop_map(|(pattern, with)| Change::Replace { pattern, with }),
+    ];
+    let rules = vec(
+        (any::<Option<String>>(), change).prop_map(|(at, change)| Rule { at, change }),
+        0..3,
+    );
+    let sanitise = (rules.clone(), rules).prop_map(|(input, output)| Sanitise { input, output });
+    let fallbacks = vec(prop_oneof![call, person], 0..3);
+    (
+        option::of(cache),
+        fallbacks,
+        vec(any::<String>(), 0..3),
+        any::<bool>(),
+        sanitise,
+    )
+}
+
 prop_compose! {
     fn tool()(
         (name, description) in any::<(String, String)>(),
@@ -102,9 +149,14 @@ prop_compose! {
         timeout_seconds in any::<u32>(),
         retry in retry(),
         on_error in prop::sample::select(vec![OnError::TellModel, OnError::FailRun]),
+        manner in manner(),
         action in action(),
     ) -> Tool {
-        Tool { name, description, effect, input, strict, timeout_seconds, retry, on_error, probe: None, breaker: Breaker::default(), limit: None, action }
+        let (cache, fallback, after, parallel, sanitise) = manner;
+        Tool {
+            name, description, effect, input, strict, timeout_seconds, retry, on_error, probe: None, cache, fallback, after,
+            parallel, sanitise, breaker: Breaker::default(), limit: None, action,
+        }
     }
 }
 
@@ -128,10 +180,11 @@ prop_compose! {
         (turns_max, tool_calls_per_turn_max, wall_clock_seconds) in any::<(u32, u32, u64)>(),
         turn_seconds in any::<Option<u64>>(),
         on_refusal in prop::sample::select(vec![OnRefusal::Fail, OnRefusal::Ask]),
+        (summarise_failures, parallel_tool_calls) in any::<(bool, bool)>(),
         tools in vec(tool(), 0..3),
     ) -> Agent {
-        let limits = Limits { turns_max, tool_calls_per_turn_max, turn_seconds, wall_clock_seconds };
-        Agent { name, description, system, model, limits, on_refusal, tools }
+        let limits = Limits { turns_max, tool_calls_per_turn_max, turn_seconds, wall_clock_seconds, parallel_tool_calls };
+        Agent { name, description, system, model, limits, on_refusal, summarise_failures, tools }
     }
 }
 

@@ -4,7 +4,7 @@ use super::form::Form;
 use super::report::{Path, Report, quote};
 use super::subschema::each_subschema;
 use crate::definition::ToolAction;
-use crate::definition::limits::{DESCRIPTION_CHARS_SHORT, DESCRIPTION_CHARS_WARN};
+use crate::definition::limits::{DESCRIPTION_CHARS_SHORT, DESCRIPTION_CHARS_WARN, PROPERTIES_WARN};
 use crate::effect::Effect;
 use crate::tool::address::AllowedHost;
 use crate::tool::url::UrlTemplate;
@@ -15,6 +15,9 @@ const WHEN: [&str; 6] = ["use ", "when", "before", "after", "first", "whenever"]
 
 /// Words of which a description that says when not to use its tool has one.
 const WHEN_NOT: [&str; 8] = ["not ", "n't", "never", "only", "instead", "unless", "except", "cannot"];
+
+/// Properties that say which of several things a tool is to do.
+const CHOOSERS: [&str; 6] = ["action", "command", "method", "operation", "task", "verb"];
 
 /// One tool does one thing.
 pub(super) fn name(report: &mut Report<'_>, path: &Path, name: &str) {
@@ -69,6 +72,7 @@ pub(super) fn schema(report: &mut Report<'_>, path: &Path, schema: &Value) {
             "properties, or additionalProperties = false",
         );
     }
+    one_thing(report, path, schema);
     each_subschema(schema, "", &mut |pointer, inner| {
         for (name, property) in inner.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let is_told = property["description"]
@@ -84,6 +88,25 @@ pub(super) fn schema(report: &mut Report<'_>, path: &Path, schema: &Value) {
             }
         }
     });
+}
+
+/// A tool that asks which of several things it is to do, or that asks for a great deal, does more than one thing.
+fn one_thing(report: &mut Report<'_>, path: &Path, schema: &Value) {
+    let Some(properties) = schema["properties"].as_object() else {
+        return;
+    };
+    let expected = "a tool that does one thing: models use two small ones better";
+    if properties.len() > PROPERTIES_WARN {
+        let found = format!("{} properties, which is much for one thing", properties.len());
+        report.warning(&path.key("properties"), found, expected);
+    }
+    for (name, property) in properties {
+        let choices = property["enum"].as_array().map_or(0, Vec::len);
+        if CHOOSERS.contains(&name.to_ascii_lowercase().as_str()) && choices > 1 {
+            let found = format!("a choice of {choices} things to do");
+            report.warning(&path.key("properties").key(name), found, expected);
+        }
+    }
 }
 
 /// A URL that leads where no tool may go by itself: each call would be refused.

@@ -25,7 +25,16 @@ pub(super) fn read_agent(report: &mut Report<'_>, table: &DeTable<'_>) -> Option
     let form = Form::new(Path::root(), table);
     form.only(
         report,
-        &["name", "description", "system", "on_refusal", "model", "limits", "tool"],
+        &[
+            "name",
+            "description",
+            "system",
+            "on_refusal",
+            "summarise_failures",
+            "model",
+            "limits",
+            "tool",
+        ],
     );
     let name = read_name(report, &form);
     let description = form
@@ -37,6 +46,7 @@ pub(super) fn read_agent(report: &mut Report<'_>, table: &DeTable<'_>) -> Option
         "on_refusal",
         &[("fail", OnRefusal::Fail), ("ask", OnRefusal::Ask)],
     );
+    let summarise_failures = form.flag(report, "summarise_failures").unwrap_or(true);
     let model = read_model(report, &form);
     let limits = read_limits(report, &form);
     let tools = read_tools(report, &form);
@@ -47,6 +57,7 @@ pub(super) fn read_agent(report: &mut Report<'_>, table: &DeTable<'_>) -> Option
         model: model?,
         limits,
         on_refusal: on_refusal.unwrap_or(OnRefusal::Fail),
+        summarise_failures,
         tools,
     })
 }
@@ -136,6 +147,7 @@ fn read_limits(report: &mut Report<'_>, form: &Form<'_>) -> Limits {
         "tool_calls_per_turn_max",
         "turn_seconds",
         "wall_clock_seconds",
+        "parallel_tool_calls",
     ];
     form.only(report, &known);
     let calls = form.small_number(report, "tool_calls_per_turn_max", TOOL_CALLS_PER_TURN_MAX);
@@ -146,6 +158,7 @@ fn read_limits(report: &mut Report<'_>, form: &Form<'_>) -> Limits {
         wall_clock_seconds: form
             .number(report, "wall_clock_seconds", WALL_CLOCK_SECONDS)
             .unwrap_or(30 * 24 * 60 * 60),
+        parallel_tool_calls: form.flag(report, "parallel_tool_calls").unwrap_or(true),
     }
 }
 

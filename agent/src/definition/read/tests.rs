@@ -6,6 +6,7 @@ use crate::effect::Effect;
 use proptest::prelude::*;
 use serde_json::json;
 
+mod fallbacks;
 mod gates;
 mod schemas;
 mod sql;

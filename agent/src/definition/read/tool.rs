@@ -4,14 +4,14 @@ use super::action::{Kind, read_action};
 use super::form::{Form, closest};
 use super::report::{Report, quote, shown};
 use super::root::{is_short, read_retry};
-use super::{gate, lint, probe, schema, sql, strict};
+use super::{fallback, gate, lint, probe, sanitise, schema, sql, strict};
 use crate::definition::limits::{TIMEOUT_SECONDS, TOOL_NAME_CHARS_MAX, TOOLS_MAX};
 use crate::definition::{OnError, RetryPolicy, Tool, ToolAction};
 use crate::effect::Effect;
 use toml::de::DeValue;
 
 /// Keys that every kind of tool has.
-const COMMON: [&str; 12] = [
+const COMMON: [&str; 17] = [
     "name",
     "description",
     "kind",
@@ -22,6 +22,11 @@ const COMMON: [&str; 12] = [
     "retry",
     "on_error",
     "probe",
+    "cache",
+    "fallback",
+    "after",
+    "parallel",
+    "sanitise",
     "breaker",
     "limit",
 ];
@@ -81,6 +86,7 @@ pub(super) fn read_tools(report: &mut Report<'_>, form: &Form<'_>) -> Vec<Tool> 
     }
     strict::check_together(report, &form.at("tool"), &tools);
     probe::check_together(report, form, &tools);
+    fallback::check_together(report, form, &tools);
     tools
 }
 
@@ -123,6 +129,11 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
     let retry = read_retry(report, form, &TOOL_RETRY);
     let on_error = form.choice(report, "on_error", &ON_ERROR).unwrap_or(OnError::TellModel);
     let probe = probe::read_probe(report, form);
+    let cache = fallback::read_cache(report, form);
+    let fallback = fallback::read_fallbacks(report, form, &name);
+    let after = fallback::read_after(report, form);
+    let parallel = form.flag(report, "parallel").unwrap_or(true);
+    let sanitise = sanitise::read_sanitise(report, form);
     let breaker = gate::read_breaker(report, form);
     let limit = gate::read_limit(report, form, input.as_ref());
     let action = read_action(report, form, kind?, (&name, input.as_ref()))?;
@@ -140,6 +151,11 @@ fn read_tool(report: &mut Report<'_>, form: &Form<'_>, name: String) -> Option<T
         retry,
         on_error,
         probe,
+        cache,
+        fallback,
+        after,
+        parallel,
+        sanitise,
         breaker,
         limit,
         action,

@@ -1,7 +1,7 @@
 //! A small world that makes the moves of whole runs as `worker/src/drive/agent` makes them, with fate in its hands, and
 //! that looks over the engine's shoulder: every promise is checked at the moment it could be broken.
 
-use crate::definition::{Agent, OnError};
+use crate::definition::Agent;
 use crate::effect::{AttemptOutcome, Attempts, Effect, UnknownReason, Verdict, verdict};
 use crate::error::{ErrorClass, StepError};
 use crate::fixture::{at, contract, step, told};
@@ -10,10 +10,11 @@ use crate::next_action::{Action, Again, Move, REQUEST_CHANGED, next_action};
 use crate::tool::ToolCall;
 use crate::transcript::{error_outcome, transcript};
 use crate::turn;
-use crate::wire::messages::{Role, SPEND_CAP, tool_calls};
+use crate::wire::messages::{Role, SPEND_CAP};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{HashMap, HashSet};
 
+mod calls;
 mod fate;
 mod people;
 
@@ -208,7 +209,15 @@ impl World {
                     index,
                     call,
                     replaces,
-                } => self.call_tool((turn, index), &call, replaces),
+                    held,
+                } => self.call_tool((turn, index), &call, (replaces, held)),
+                Move::FallBack {
+                    turn,
+                    index,
+                    call,
+                    replaces,
+                    way,
+                } => self.fall_back((turn, index), &call, (replaces, &way)),
                 Move::Answer {
                     turn,
                     index,
@@ -244,7 +253,7 @@ impl World {
 
     /// The messages of a model request, which keep the provider's contract.
     fn request(&self) -> String {
-        let messages = transcript(&self.journal).unwrap();
+        let messages = transcript(&self.agent, &self.journal).unwrap();
         if let Err(broken) = contract::judge(&messages) {
             panic!("{broken} in {messages:#?} after {:#?}", self.log);
         }
@@ -294,69 +303,14 @@ impl World {
         self.begin(begun, sent);
     }
 
-    /// Only calls of a whole turn are ever made or answered, each of them once.
-    fn check_call(&self, (turn, index): (u32, u32), call: &ToolCall, replaces: Option<u32>) {
-        let (_, reply) = self.answered_turns().find(|(answered, _)| *answered == turn).unwrap();
-        assert!(
-            matches!(reply.stop_reason.as_deref(), Some("tool_use" | "end_turn")),
-            "{:#?}",
-            self.log
-        );
-        let asked = &tool_calls(&reply.content)[usize::try_from(index).unwrap()];
-        assert_eq!((&asked.id, &asked.name), (&call.id, &call.name));
-        let before = self.journal.call_step(turn, index);
-        assert_eq!(before.map(|step| step.seq), replaces, "{:#?}", self.log);
-        assert!(before.is_none_or(|step| step.state.has_ended() && step.resumed_over));
-    }
-
-    fn call_tool(&mut self, (turn, index): (u32, u32), call: &ToolCall, replaces: Option<u32>) {
-        self.check_call((turn, index), call, replaces);
-        if self.fate.strikes(9) {
-            let error = StepError::new(ErrorClass::InvalidInput, "invalid_input", "the input does not hold");
-            return self.answer((turn, index), call, (error, replaces));
-        }
-        self.starts_something();
-        assert!(index < self.agent.limits.tool_calls_per_turn_max);
-        assert!(turn < self.agent.limits.turns_max);
-        let tool = self.agent.tool(&call.name).unwrap();
-        let (effect, attempts_max) = (tool.effect, tool.retry.attempts_max);
-        if effect != Effect::ReadOnly {
-            assert!(
-                self.may_have_happened.insert((turn, index)),
-                "call {turn}/{index} goes out under another key although it may have happened: {:#?}",
-                self.log
-            );
-        }
-        let mut begun = step(
-            self.journal.next_seq(),
-            turn,
-            StepState::Running,
-            tool_body(index, call, effect),
-        );
-        (begun.budget_from, begun.attempt_started_at) = (self.now, self.now);
-        begun.replaces = replaces;
-        begun.attempts_max = attempts_max;
-        self.begin(begun, String::new());
-    }
-
-    fn answer(&mut self, (turn, index): (u32, u32), call: &ToolCall, (error, replaces): (StepError, Option<u32>)) {
-        self.check_call((turn, index), call, replaces);
-        let effect = self.agent.tool(&call.name).map_or(Effect::ReadOnly, |tool| tool.effect);
-        let mut body = tool_body(index, call, effect);
-        if let StepBody::Tool { outcome, .. } = &mut body {
-            *outcome = (!error.fatal).then(|| error_outcome(&error));
-        }
-        let mut begun = step(self.journal.next_seq(), turn, StepState::Failed, body).failed_with(error);
-        (begun.attempt, begun.attempts_max, begun.replaces) = (0, 0, replaces);
-        self.begin(begun, String::new());
-    }
-
     fn try_again(&mut self, seq: u32, why: Again) {
         self.starts_something();
         let mut again = self.step(seq).clone();
+        let is_first = again.attempt == 0;
         let from = match why {
             Again::Due => StepState::Waiting,
             Again::Interrupted => StepState::Interrupted,
+            Again::Resumed if is_first => StepState::Waiting,
             Again::Resumed | Again::DidNotHappen => StepState::Unknown,
         };
         if why == Again::DidNotHappen {
@@ -374,8 +328,14 @@ impl World {
                 assert_eq!(record.sent, request, "the request changed on its own: {:#?}", self.log);
             }
             StepBody::Probe { .. } => {}
-            StepBody::Tool { index, effect, .. } => {
-                let happened = !self.may_have_happened.insert((again.turn, *index));
+            StepBody::Tool {
+                index, effect, name, ..
+            } => {
+                if is_first {
+                    self.comes_in_order((again.turn, *index), name);
+                }
+                // What is only read leaves nothing behind, whichever call it answers.
+                let happened = *effect != Effect::ReadOnly && !self.may_have_happened.insert((again.turn, *index));
                 assert!(
                     *effect != Effect::AtMostOnce || !happened,
                     "step {seq} is sent twice: {:#?}",
@@ -389,6 +349,9 @@ impl World {
             Again::Interrupted => again.attempts_max + 1,
             Again::Resumed | Again::DidNotHappen => again.attempt + fresh,
         };
+        if is_first {
+            again.budget_from = self.now;
+        }
         again.attempt += 1;
         again.attempt_started_at = self.now;
         again.maybe_applied |= why == Again::Interrupted;
@@ -508,8 +471,7 @@ impl World {
         if let StepBody::Tool { outcome, .. } = &mut step.body {
             *outcome = Some(ToolOutcome {
                 content: format!("done by attempt {} of step {}", step.attempt, step.seq),
-                is_error: false,
-                notes: Vec::new(),
+                ..ToolOutcome::default()
             });
         }
         self.record(step);
@@ -553,8 +515,9 @@ impl World {
             Verdict::Unknown(_) => step.state = StepState::Unknown,
             Verdict::Failed => {
                 step.state = StepState::Failed;
-                if let StepBody::Tool { name, outcome, .. } = &mut step.body {
-                    error.fatal = self.agent.tool(name).unwrap().on_error == OnError::FailRun;
+                step.state = StepState::Failed;
+                error.fatal = self.fails_the_run(&step, &error);
+                if let StepBody::Tool { outcome, .. } = &mut step.body {
                     *outcome = (!error.fatal).then(|| error_outcome(&error));
                 }
             }
@@ -585,7 +548,13 @@ fn effect(step: &Step) -> Effect {
 /// Actions that a run can take at most: each attempt is begun, may be awaited beside a sibling, and comes back; each wait
 /// ends with an attempt; a crash or a resume costs a few more. A resume grants each step of one turn a new budget.
 fn patience(agent: &Agent, bounds: Bounds) -> u32 {
-    let steps_of_a_turn = 1 + CALLS_MAX;
+    let ways = 1 + agent
+        .tools
+        .iter()
+        .map(|tool| 1 + tool.fallback.len())
+        .max()
+        .unwrap_or_default();
+    let steps_of_a_turn = 1 + CALLS_MAX * u32::try_from(ways).unwrap();
     let turns = agent.limits.turns_max + bounds.resumes + bounds.crashes;
     let budget = agent.tools.iter().map(|tool| tool.retry.attempts_max);
     let attempts = budget.chain([agent.model.retry.attempts_max]).max().unwrap_or_default();

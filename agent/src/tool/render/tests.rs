@@ -4,6 +4,7 @@ use crate::definition::{
 };
 use crate::effect::Effect;
 use crate::error::{ErrorClass, StepError};
+use crate::sanitise::Sanitise;
 use crate::tool::ToolRequest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -26,6 +27,11 @@ fn tool(action: ToolAction) -> Tool {
         },
         on_error: OnError::TellModel,
         probe: None,
+        cache: None,
+        fallback: Vec::new(),
+        after: Vec::new(),
+        parallel: true,
+        sanitise: Sanitise::default(),
         breaker: crate::gate::Breaker::default(),
         limit: None,
         action,

@@ -165,7 +165,7 @@ fn a_conversation_that_cannot_be_sent_is_an_error_of_the_runs_maker() {
         json!({"role": "assistant", "content": "How can I help?"}),
         json!("Hello."),
     ] {
-        let error = transcript(&with_history(std::slice::from_ref(&history))).unwrap_err();
+        let error = transcript(&agent(), &with_history(std::slice::from_ref(&history))).unwrap_err();
         assert_eq!(error.code, "invalid_history", "{history}");
     }
 }
@@ -206,7 +206,7 @@ proptest! {
     #[test]
     fn any_conversation_is_repaired_until_the_provider_takes_it(messages in prop::collection::vec(message(), 0..8)) {
         let history: Vec<Value> = std::iter::once(user(&json!("Hello."))).chain(messages).collect();
-        let messages = transcript(&with_history(&history)).unwrap();
+        let messages = transcript(&agent(), &with_history(&history)).unwrap();
         prop_assert_eq!(judge(&messages), Ok(()));
     }
 }

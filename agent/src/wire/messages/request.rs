@@ -41,15 +41,18 @@ pub struct ToolSpec {
 pub enum ToolChoice {
     /// As it sees fit.
     Auto,
+    /// As it sees fit, one at a time.
+    OneAtATime,
     /// Not in this turn. The tools stay in the request, so that earlier calls keep their meaning.
     None,
 }
 
 impl ToolChoice {
-    const fn as_str(self) -> &'static str {
+    const fn as_json(self) -> &'static str {
         match self {
-            Self::Auto => "auto",
-            Self::None => "none",
+            Self::Auto => r#"{"type":"auto"}"#,
+            Self::OneAtATime => r#"{"type":"auto","disable_parallel_tool_use":true}"#,
+            Self::None => r#"{"type":"none"}"#,
         }
     }
 }
@@ -79,9 +82,8 @@ pub fn request_body(parts: &RequestParts<'_>) -> String {
     body.push(']');
     if !parts.tools.is_empty() {
         push_tools(&mut body, parts.tools);
-        body.push_str(r#","tool_choice":{"type":""#);
-        body.push_str(parts.tool_choice.as_str());
-        body.push_str(r#""}"#);
+        body.push_str(r#","tool_choice":"#);
+        body.push_str(parts.tool_choice.as_json());
     }
     body.push_str(if parts.model.stream {
         r#","stream":true}"#

@@ -15,6 +15,7 @@ fn row(state: &str) -> ApprovalRow {
         tool: Some("refund_order_to_the_customers_card".to_owned()),
         reason: "unknown_stop_reason".to_owned(),
         state: state.to_owned(),
+        priority: "normal".to_owned(),
         summary: "Step 5 may have happened. Did it?".to_owned(),
         verbs: ["happened", "did_not_happen"].map(str::to_owned).to_vec(),
         opened_at: start(),
@@ -31,7 +32,7 @@ fn whole_of(change: impl FnOnce(&mut Value)) -> String {
         "approval_id": ID, "run_id": "019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f", "run_state": "waiting", "requester": "me",
         "kind": "agent", "agent": "refund-desk", "step_seq": 5, "attempt": 1, "name": "refund_order",
         "effect": "at_most_once", "key": "a key", "reason": "unknown_outcome", "state": "open",
-        "summary": "Step 5 may have happened. Did it?", "verbs": ["happened", "did_not_happen", "give_up"],
+        "priority": "high", "summary": "Step 5 may have happened. Did it?", "verbs": ["happened", "did_not_happen", "give_up"],
         "opened_at": start(), "settles_at": start(), "tenant": "default", "probes": [], "late_results": [],
     });
     change(&mut told);
@@ -64,6 +65,7 @@ fn the_question_comes_first_then_what_may_be_decided_then_all_that_there_is() {
         &format!(" inbox happened {ID} --result JSON "),
         &format!(" inbox did-not-happen {ID} "),
         &format!(" inbox give-up {ID} "),
+        "  priority   high\n",
         "  run        019a2f3c-5d5e-7000-8f65-0a8c3e1b2d4f, waiting, for me\n",
         "\nRequest\n",
         &long,

@@ -243,7 +243,7 @@ pub(super) enum EventKind {
     StepRetryScheduled,
     #[serde(rename = "step.given_back")]
     StepGivenBack,
-    #[serde(rename = "step.held_back")]
+    #[serde(rename = "step.held_back", alias = "step.held")]
     StepHeldBack,
     #[serde(rename = "step.unknown")]
     StepUnknown,

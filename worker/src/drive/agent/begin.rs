@@ -1,7 +1,9 @@
 //! Makes moves: records what is about to happen, then lets it happen.
 
 use super::attempt::Going;
+use super::cache::Recalled;
 use super::outcome::effect;
+use super::wanted::{Wanted, digest_of, storable};
 use super::{Driver, Flow, Version};
 use crate::crash_point::crash_point;
 use crate::drive::later;
@@ -9,12 +11,12 @@ use crate::scribe::{Draft, Written};
 use agent::definition::{RetryPolicy, Tool};
 use agent::effect::UnknownReason;
 use agent::next_action::{Again, Move, REQUEST_CHANGED};
-use agent::tool::{ToolCall, ToolRequest, render};
+use agent::tool::{ToolRequest, render};
 use agent::transcript::{error_outcome, transcript};
 use agent::wire::messages::{RequestParts, ToolChoice, request_body};
 use agent::{Asked, Effect, ErrorClass, HeldBack, Step, StepBody, StepError, StepState};
 use engine::{EngineError, Place, StepBegin, StepChange, payload};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ pub(super) struct Moves {
     pub(super) held: Vec<HeldBack>,
     pub(super) going: Vec<Going>,
     sent: Vec<(u32, Sent)>,
+    /// Earlier results, by the places of the calls that they answer.
+    pub(super) recalled: Recalled,
 }
 
 /// A new step, before it has a number of attempts.
@@ -52,12 +56,17 @@ pub(super) struct New<'a> {
     pub(super) digest: Vec<u8>,
     pub(super) request: Option<ToolRequest>,
     pub(super) error: Option<StepError>,
+    /// It waits for other calls of its turn, or for a person.
+    pub(super) held: bool,
 }
 
 impl Driver {
     /// Records all moves in one statement, then starts what they start.
     pub(super) async fn act(&mut self, moves: Vec<Move>) -> Result<Flow, EngineError> {
-        let mut making = Moves::default();
+        let mut making = Moves {
+            recalled: self.recall(&moves).await,
+            ..Moves::default()
+        };
         for next in moves {
             if let Err(error) = self.make(&mut making, next) {
                 return self.finish(engine::Ending::Failed(json!(error).to_string())).await;
@@ -73,6 +82,7 @@ impl Driver {
             held,
             sent,
             going,
+            recalled: _,
         } = making;
         if draft.is_empty() {
             // All stand where they stood.
@@ -134,16 +144,31 @@ impl Driver {
                 index,
                 call,
                 replaces,
+                held,
             } => {
-                self.call_tool(
-                    making,
-                    &Wanted {
-                        turn,
-                        index,
-                        call,
-                        replaces,
-                    },
-                );
+                let wanted = Wanted {
+                    turn,
+                    index,
+                    call,
+                    replaces,
+                };
+                self.call_tool(making, &wanted, held);
+                Ok(())
+            }
+            Move::FallBack {
+                turn,
+                index,
+                call,
+                replaces,
+                way,
+            } => {
+                let wanted = Wanted {
+                    turn,
+                    index,
+                    call,
+                    replaces: Some(replaces),
+                };
+                self.fall_back(making, &wanted, &way);
                 Ok(())
             }
             Move::Answer {
@@ -186,9 +211,13 @@ impl Driver {
         Ok(request_body(&RequestParts {
             model: &agent.model,
             system: agent.system.as_deref(),
-            messages: &transcript(&self.journal)?,
+            messages: &transcript(agent, &self.journal)?,
             tools: specs,
-            tool_choice: if tools_off { ToolChoice::None } else { ToolChoice::Auto },
+            tool_choice: match (tools_off, agent.limits.parallel_tool_calls) {
+                (true, _) => ToolChoice::None,
+                (false, true) => ToolChoice::Auto,
+                (false, false) => ToolChoice::OneAtATime,
+            },
         }))
     }
 
@@ -212,6 +241,7 @@ impl Driver {
                 digest: payload::digest(&body),
                 request: None,
                 error: None,
+                held: false,
             },
         );
         making.going.push(Going::Model { seq, body });
@@ -219,26 +249,42 @@ impl Driver {
     }
 
     /// A call whose input does not hold, or cannot be made into a request, is answered without being made.
-    fn call_tool(&self, making: &mut Moves, asked: &Wanted) {
-        let Some((tool, schema)) = self
-            .version
-            .agent
-            .tool(&asked.call.name)
-            .zip(self.version.schemas.get(&asked.call.name))
-        else {
+    fn call_tool(&self, making: &mut Moves, asked: &Wanted, held: bool) {
+        let Some(tool) = self.version.agent.tool(&asked.call.name) else {
             let error = StepError::new(ErrorClass::UserError, "tool_not_found", "there is no such tool");
             return self.answer(making, asked, error);
         };
-        let request = schema
-            .check_input(asked.call.input.get())
-            .and_then(|input| render::render(tool, &input));
-        match request {
-            Ok(request) => self.send_tool(making, asked, (tool, request)),
+        match self.request_of(tool, asked.call.input.get()) {
+            Ok(request) => match making.recalled.remove(&(asked.turn, asked.index)) {
+                Some(recalled) => self.answer_recalled(making, asked, (tool, recalled)),
+                None => self.send_tool(making, asked, (tool, request, held)),
+            },
             Err(error) => self.answer(making, asked, error),
         }
     }
 
-    fn send_tool(&self, making: &mut Moves, asked: &Wanted, (tool, request): (&Tool, ToolRequest)) {
+    /// What leaves the process for an input of a tool, once that has passed the tool's rules and its schema.
+    pub(super) fn request_of(&self, tool: &Tool, input: &str) -> Result<ToolRequest, StepError> {
+        render::render(tool, &self.checked(&tool.name, input)?)
+    }
+
+    /// An input as it is after a tool's rules, with the schema's defaults.
+    pub(super) fn checked(&self, tool: &str, input: &str) -> Result<Value, StepError> {
+        let Version {
+            schemas, sanitisers, ..
+        } = self.version.as_ref();
+        let schema = schemas
+            .get(tool)
+            .ok_or_else(|| StepError::new(ErrorClass::UserError, "tool_not_found", "there is no such tool"))?;
+        schema.check_sanitised(input, sanitisers.get(tool))
+    }
+
+    pub(super) fn send_tool(
+        &self,
+        making: &mut Moves,
+        asked: &Wanted,
+        (tool, request, held): (&Tool, ToolRequest, bool),
+    ) {
         self.begin_call(
             making,
             New {
@@ -247,11 +293,12 @@ impl Driver {
                 name: &tool.name,
                 effect: tool.effect,
                 retry: Some(&tool.retry),
-                body: asked.body(tool.effect),
+                body: asked.body(tool, None),
                 identity: None,
-                digest: payload::digest(&json!(request).to_string()),
+                digest: digest_of(&request),
                 request: Some(request),
                 error: None,
+                held,
             },
         );
     }
@@ -259,22 +306,20 @@ impl Driver {
     /// A step that a tool is called for, unless it has failed already.
     pub(super) fn begin_call(&self, making: &mut Moves, new: New<'_>) {
         let (tool, request) = (new.name.to_owned(), new.request.clone().map(Arc::new));
+        let held = new.held;
         let seq = self.begin(making, new);
+        if held {
+            return;
+        }
         making
             .going
             .extend(request.map(|request| Going::Tool { seq, tool, request }));
     }
 
     fn answer(&self, making: &mut Moves, asked: &Wanted, error: StepError) {
-        let effect = self
-            .version
-            .agent
-            .tool(&asked.call.name)
-            .map_or(Effect::ReadOnly, |tool| tool.effect);
-        let mut body = asked.body(effect);
-        if let StepBody::Tool { outcome, .. } = &mut body {
-            *outcome = (!error.fatal).then(|| error_outcome(&error));
-        }
+        let tool = self.version.agent.tool(&asked.call.name);
+        let effect = tool.map_or(Effect::ReadOnly, |tool| tool.effect);
+        let outcome = (!error.fatal).then(|| error_outcome(&error));
         self.begin(
             making,
             New {
@@ -283,20 +328,20 @@ impl Driver {
                 name: &storable(&asked.call.name),
                 effect,
                 retry: None,
-                body,
+                body: asked.body_of((&storable(&asked.call.name), effect), outcome),
                 identity: None,
                 digest: payload::digest(asked.call.input.get()),
                 request: None,
                 error: Some(error),
+                held: false,
             },
         );
     }
 
     /// Adds a step to the record; its number.
-    fn begin(&self, making: &mut Moves, new: New<'_>) -> u32 {
+    pub(super) fn begin(&self, making: &mut Moves, new: New<'_>) -> u32 {
         let seq = self.journal.next_seq() + u32::try_from(making.sent.len()).unwrap_or_default();
         let key = format!("{}-{seq}", self.hold.run());
-        let running = new.error.is_none();
         let (kind, call_index, call_id, outcome) = match &new.body {
             StepBody::Model { .. } => ("model", 0, None, None),
             StepBody::Tool {
@@ -308,6 +353,17 @@ impl Driver {
             StepBody::Probe { outcome, .. } => ("probe", 0, None, outcome.as_ref()),
         };
         let attempts_max = new.retry.map_or(0, |retry| retry.attempts_max);
+        let (state, told, data) = match (&new.error, outcome) {
+            (Some(error), _) => (
+                StepState::Failed,
+                "step.failed",
+                json!({"code": error.code, "attempt": 0}),
+            ),
+            (None, Some(_)) => (StepState::Succeeded, "step.succeeded", json!({"attempt": 0})),
+            (None, None) if new.held => (StepState::Waiting, "step.held", json!({"attempt": 0})),
+            (None, None) => (StepState::Running, "step.started", json!({"attempt": 1})),
+        };
+        let attempt = u32::from(state == StepState::Running);
         making.draft.begin(StepBegin {
             seq: stored(seq),
             place: match new.identity {
@@ -320,10 +376,10 @@ impl Driver {
             kind,
             name: new.name.to_owned(),
             call_id,
-            state: if running { "running" } else { "failed" },
+            state: stored_state(state),
             effect: new.effect.as_str(),
             key: key.clone(),
-            attempt: i32::from(running),
+            attempt: stored(attempt),
             attempts_max: stored(attempts_max),
             maybe_applied: false,
             due_at: None,
@@ -333,18 +389,12 @@ impl Driver {
             result: outcome.map(|outcome| json!(outcome).to_string()),
             error: new.error.as_ref().map(|error| json!(error).to_string()),
         });
-        let data = match &new.error {
-            None => json!({"attempt": 1}),
-            Some(error) => json!({"code": error.code, "attempt": 0}),
-        };
-        making
-            .draft
-            .event(if running { "step.started" } else { "step.failed" }, seq, Some(data));
+        making.draft.event(told, seq, Some(data));
         making.steps.push(Step {
             seq,
             turn: new.turn,
-            state: if running { StepState::Running } else { StepState::Failed },
-            attempt: u32::from(running),
+            state,
+            attempt,
             attempts_max,
             maybe_applied: false,
             attempt_started_at: self.hold.now(),
@@ -402,7 +452,8 @@ impl Driver {
                 step.attempt + self.retry_policy(&step).map_or(1, |retry| retry.attempts_max)
             }
         };
-        let fresh_budget = matches!(why, Again::Resumed | Again::DidNotHappen);
+        // The time of a call that was held counts from its first attempt.
+        let fresh_budget = matches!(why, Again::Resumed | Again::DidNotHappen) || step.attempt == 0;
         step.maybe_applied &= why != Again::DidNotHappen;
         if fresh_budget {
             step.budget_from = self.hold.now();
@@ -433,8 +484,8 @@ impl Driver {
     }
 
     fn give_up(&self, making: &mut Moves, seq: u32, (unknown, error): (Option<UnknownReason>, StepError)) {
-        let Some(step) = self.step(seq) else { return };
-        let mut step = step.clone();
+        let Some(step_before) = self.step(seq) else { return };
+        let mut step = step_before.clone();
         step.due_at = None;
         step.maybe_applied |= step.state == StepState::Interrupted;
         if let Some(reason) = unknown {
@@ -448,7 +499,7 @@ impl Driver {
         } else {
             step.state = StepState::Failed;
             if let StepBody::Tool { outcome, .. } = &mut step.body {
-                *outcome = Some(error_outcome(&error));
+                *outcome = Some(self.told_of_error(step_before, &error));
             }
             making
                 .draft
@@ -483,23 +534,14 @@ impl Driver {
     }
 }
 
-/// A call as the model asked for it.
-struct Wanted {
-    turn: u32,
-    index: u32,
-    call: ToolCall,
-    replaces: Option<u32>,
-}
-
-impl Wanted {
-    fn body(&self, effect: Effect) -> StepBody {
-        StepBody::Tool {
-            index: self.index,
-            call_id: storable(&self.call.id),
-            name: storable(&self.call.name),
-            effect,
-            outcome: None,
-        }
+const fn stored_state(state: StepState) -> &'static str {
+    match state {
+        StepState::Waiting => "waiting",
+        StepState::Running | StepState::Interrupted => "running",
+        StepState::Succeeded => "succeeded",
+        StepState::Failed => "failed",
+        StepState::Cancelled => "cancelled",
+        StepState::Unknown => "unknown",
     }
 }
 
@@ -513,14 +555,7 @@ pub(super) fn change(step: &Step, evidence: Option<&serde_json::Value>) -> StepC
     };
     StepChange {
         seq: stored(step.seq),
-        state: match step.state {
-            StepState::Waiting => "waiting",
-            StepState::Running | StepState::Interrupted => "running",
-            StepState::Succeeded => "succeeded",
-            StepState::Failed => "failed",
-            StepState::Cancelled => "cancelled",
-            StepState::Unknown => "unknown",
-        },
+        state: stored_state(step.state),
         attempt: stored(step.attempt),
         attempts_max: stored(step.attempts_max),
         maybe_applied: step.maybe_applied,
@@ -546,20 +581,6 @@ fn request_changed() -> StepError {
         REQUEST_CHANGED,
         "this release builds another request from the same journal; the decision is taken anew",
     )
-}
-
-/// Text of a model as a text column takes it: no NUL, and no longer than a name is shown.
-fn storable(name: &str) -> String {
-    name.chars()
-        .take(256)
-        .map(|letter| {
-            if letter == '\0' {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                letter
-            }
-        })
-        .collect()
 }
 
 fn stored(number: u32) -> i32 {

@@ -3,10 +3,10 @@
 use super::Driver;
 use super::begin::{Moves, New, change};
 use super::take_up::{decisions, probe_identity};
+use agent::fallback;
 use agent::next_action::Resolution;
 use agent::probe::Probe;
-use agent::tool::{ToolCall, ToolRequest, render};
-use agent::transcript::error_outcome;
+use agent::tool::{ToolCall, ToolRequest};
 use agent::turn::{self, Turn};
 use agent::{Asked, Effect, ErrorClass, Standing, Step, StepBody, StepError, StepState};
 use engine::{EngineError, payload};
@@ -16,7 +16,9 @@ impl Driver {
     /// Reads what people have decided, where something woke the run since that was last read.
     pub(super) async fn take_up_decisions(&mut self) -> Result<(), EngineError> {
         let wakes = self.hold.wakes();
-        let in_doubt = self.journal.steps.iter().any(|step| step.state == StepState::Unknown);
+        let (agent, journal) = (&self.version.agent, &self.journal);
+        let waits = |step: &Step| step.state == StepState::Unknown || fallback::is_escalated(agent, journal, step);
+        let in_doubt = journal.steps.iter().any(waits);
         if wakes <= self.asked_at || !in_doubt {
             return Ok(());
         }
@@ -48,11 +50,11 @@ impl Driver {
             Resolution::Succeeded(told) => {
                 step.state = StepState::Succeeded;
                 step.error = None;
-                (told, "step.succeeded")
+                (self.labelled(&step, told), "step.succeeded")
             }
             Resolution::Failed(error) => {
                 step.state = StepState::Failed;
-                let told = error_outcome(&error);
+                let told = self.told_of_error(&step, &error);
                 step.error = Some(error);
                 (told, "step.failed")
             }
@@ -101,6 +103,7 @@ impl Driver {
             digest: payload::digest(&text),
             request,
             error,
+            held: false,
         };
         self.begin_call(making, new);
     }
@@ -109,7 +112,7 @@ impl Driver {
         let Some(tool) = self.version.agent.tool(&probe.tool) else {
             return Err(unfit(format!("there is no tool {}", probe.tool)));
         };
-        render::render(tool, &self.probe_input(step)?)
+        self.request_of(tool, &self.probe_input(step)?.to_string())
     }
 
     /// What the probe of a call is asked, with its defaults.
@@ -152,8 +155,7 @@ impl Driver {
             return None;
         };
         let call: &ToolCall = calls.get(usize::try_from(*index).ok()?)?;
-        let schema = self.version.schemas.get(&call.name)?;
-        schema.check_input(call.input.get()).ok()
+        self.step_input(step, call.input.get())
     }
 }
 

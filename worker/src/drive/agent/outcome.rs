@@ -6,10 +6,10 @@ use super::stop::end_cancelled;
 use super::{Driver, Flow};
 use crate::crash_point::crash_point;
 use crate::scribe::{Draft, Written};
-use agent::definition::OnError;
+use crate::tool::Attempt;
 use agent::effect::{Attempts, verdict};
+use agent::sanitise::Sanitiser;
 use agent::time_limit::turn_deadline;
-use agent::transcript::error_outcome;
 use agent::wire::messages::{SPEND_CAP, parse_reply};
 use agent::{AttemptOutcome, Effect, ErrorClass, Step, StepBody, StepError, StepState, Verdict};
 use chrono::TimeDelta;
@@ -48,10 +48,7 @@ impl Driver {
                 Ok(message) => self.model_answered(step, message, attempt.evidence),
                 Err(failure) => self.attempt_failed(step, *failure, attempt.evidence),
             },
-            Report::Tool(attempt) => match answered(attempt.outcome) {
-                Ok(outcome) => tool_answered(step, outcome, attempt.evidence),
-                Err(failure) => self.attempt_failed(step, *failure, attempt.evidence),
-            },
+            Report::Tool(attempt) => self.tool_attempted(step, attempt),
             Report::Unrecorded(unrecorded) => {
                 let flow = self.commit(step, *unrecorded).await?;
                 self.report(seq, mark).await?;
@@ -70,10 +67,17 @@ impl Driver {
         let mut written = change(&after.step, Some(&after.evidence));
         written.result = after.message.or(written.result);
         let late = late_result(&after.step, &written);
+        let kept = self.is_kept(&after.step).then(|| after.step.clone());
         draft.change(written);
         draft.event(after.event.0, after.step.seq, Some(after.event.1));
         let flow = match self.record(draft, vec![after.step]).await? {
-            Written::Now(_) | Written::Refused(_) => Flow::GoOn,
+            Written::Now(_) => {
+                if let Some(step) = kept {
+                    self.remember(&step).await;
+                }
+                Flow::GoOn
+            }
+            Written::Refused(_) => Flow::GoOn,
             Written::ClaimLost => {
                 self.report_late(late).await;
                 Flow::Done
@@ -92,6 +96,38 @@ impl Driver {
                 "a late result of step {} of run {} is lost: {error}",
                 late.step_seq, claim.run
             );
+        }
+    }
+
+    /// What a tool's attempt came to, once its rules have changed what is not to be stored or shown.
+    fn tool_attempted(&self, step: Step, attempt: Attempt) -> After {
+        let Attempt { outcome, mut evidence } = attempt;
+        match answered(outcome) {
+            Ok(told) => self.tool_done(step, told, evidence),
+            Err(mut failure) => {
+                if let Some(rules) = self.rules_of(&step) {
+                    rules.evidence(&mut evidence);
+                    failure.error = rules.error(failure.error);
+                }
+                self.attempt_failed(step, *failure, evidence)
+            }
+        }
+    }
+
+    /// A call that was carried out, with what it answered as it may be stored and shown.
+    pub(super) fn tool_done(&self, step: Step, mut told: agent::ToolOutcome, mut evidence: Value) -> After {
+        if let Some(rules) = self.rules_of(&step) {
+            rules.evidence(&mut evidence);
+            told = rules.output(told);
+        }
+        let told = self.labelled(&step, told);
+        tool_answered(step, told, evidence)
+    }
+
+    fn rules_of(&self, step: &Step) -> Option<&Sanitiser> {
+        match &step.body {
+            StepBody::Tool { name, .. } | StepBody::Probe { name, .. } => self.version.sanitisers.get(name),
+            StepBody::Model { .. } => None,
         }
     }
 
@@ -183,6 +219,7 @@ impl Driver {
                 }
             }
             Verdict::Failed => {
+                (step.state, step.error) = (StepState::Failed, Some(error.clone()));
                 error.fatal |= self.fails_the_run(&step);
                 self.failed(step, (error, evidence))
             }
@@ -208,8 +245,9 @@ impl Driver {
         let event = ("step.failed", json!({"attempt": step.attempt, "code": error.code}));
         step.state = StepState::Failed;
         step.due_at = None;
+        let told = (!error.fatal).then(|| self.told_of_error(&step, &error));
         if let StepBody::Tool { outcome, .. } = &mut step.body {
-            *outcome = (!error.fatal).then(|| error_outcome(&error));
+            *outcome = told;
         }
         step.error = Some(error);
         After {
@@ -238,17 +276,6 @@ impl Driver {
             message: None,
             evidence: json!({ "cut": cut }),
             event,
-        }
-    }
-
-    fn fails_the_run(&self, step: &Step) -> bool {
-        match &step.body {
-            StepBody::Tool { name, .. } => self
-                .version
-                .agent
-                .tool(name)
-                .is_some_and(|tool| tool.on_error == OnError::FailRun),
-            StepBody::Model { .. } | StepBody::Probe { .. } => false,
         }
     }
 

@@ -89,9 +89,10 @@ fn journal(claimed: &Claimed, rows: &[StepRow]) -> Result<Journal, EngineError> 
     })
 }
 
-/// Whether people may have been asked something about a run: a call is in doubt, or something has woken it.
+/// Whether people may have been asked something about a run: a call is in doubt or waits, or something has woken it.
 fn needs_people(claimed: &Claimed, steps: &[StepRow]) -> bool {
-    claimed.wakes > 0 || steps.iter().any(|step| step.state == "unknown")
+    let waits = |step: &StepRow| step.state == "unknown" || (step.state == "waiting" && step.attempt == 0);
+    claimed.wakes > 0 || steps.iter().any(waits)
 }
 
 /// What people were asked, and what they decided.

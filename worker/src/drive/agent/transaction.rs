@@ -2,7 +2,7 @@
 //! is ever in doubt.
 
 use super::Driver;
-use super::outcome::{After, Failure, tool_answered};
+use super::outcome::{After, Failure};
 use crate::crash_point::crash_point;
 use crate::drive::Shared;
 use crate::hold::Flow;
@@ -159,7 +159,7 @@ impl Driver {
             evidence,
             event,
             ..
-        } = tool_answered(step.clone(), told, evidence);
+        } = self.tool_done(step.clone(), told, evidence);
         let mut draft = Draft::default();
         draft.change(super::begin::change(&done, Some(&evidence)));
         draft.event(event.0, done.seq, Some(event.1));

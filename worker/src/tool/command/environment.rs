@@ -14,6 +14,11 @@ const PLAIN: [&str; 10] = [
     "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR", "TZ", "USER",
 ];
 
+/// A variable ends at a NUL, which a caller's text may hold.
+fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// `PATH`, what the tool allows, and the engine's own, which nothing can take the place of. An allowed variable that
 /// the worker does not have is left out: to be allowed is not to be needed. Programs that want a home or a place for
 /// temporary files find their own folder there, unless the tool allows the worker's.
@@ -44,6 +49,11 @@ pub(super) fn variables(
         ("LONGHAUL_STEP", call.context.step.to_string()),
         ("LONGHAUL_ATTEMPT", call.attempt.to_string()),
         ("LONGHAUL_WORKER", call.context.worker.clone()),
+        ("LONGHAUL_TENANT", plain(&call.context.tenant)),
+        (
+            "LONGHAUL_REQUESTER",
+            plain(call.context.requester.as_deref().unwrap_or_default()),
+        ),
         (SCRATCH, scratch),
     ] {
         variables.push((name.to_owned(), value));

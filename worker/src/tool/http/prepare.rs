@@ -70,6 +70,11 @@ pub(super) fn prepare(
         ("longhaul-step", &call.context.step.to_string()),
         ("longhaul-attempt", &call.attempt.to_string()),
         ("longhaul-worker", &call.context.worker),
+        ("longhaul-tenant", &in_header(&call.context.tenant)),
+        (
+            "longhaul-requester",
+            &in_header(call.context.requester.as_deref().unwrap_or_default()),
+        ),
     ] {
         headers.insert(header_name(name)?, header_value(name, value)?);
     }
@@ -89,6 +94,16 @@ pub(super) fn prepare(
         request,
         target: Target { host, secrets },
     })
+}
+
+/// Text of a caller's as a header takes it: whatever is not visible ASCII, and the sign itself, percent-encoded.
+fn in_header(text: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        b'%' => "%25".to_owned(),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encoded).collect()
 }
 
 fn host_of(url: &Url) -> Option<String> {

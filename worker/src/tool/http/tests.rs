@@ -25,6 +25,8 @@ async fn the_stored_request_is_sent_with_the_key_and_the_engines_headers() {
         "longhaul-step: 7",
         "longhaul-attempt: 2",
         "longhaul-worker: worker-a",
+        "longhaul-tenant: acme",
+        "longhaul-requester: ada",
         "content-type: application/json",
         "x-team: blue",
     ] {
@@ -33,6 +35,23 @@ async fn the_stored_request_is_sent_with_the_key_and_the_engines_headers() {
             "no {header} in {request}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_requester_of_any_letters_fits_into_a_header() {
+    let server = Server::with_status("200 OK", "", "").await;
+
+    Scene::http(&server.url)
+        .asked_by("Zoë 100%\r\nx-evil: 1")
+        .call()
+        .await
+        .done();
+
+    let request = server.request().await;
+    assert!(
+        request.contains("\r\nlonghaul-requester: Zo%C3%AB 100%25%0D%0Ax-evil: 1\r\n"),
+        "{request}"
+    );
 }
 
 #[tokio::test]

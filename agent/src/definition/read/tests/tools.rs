@@ -435,4 +435,19 @@ fn a_tool_that_does_two_things_is_warned_of() {
         );
     }
     assert!(warnings(&http("name = \"hand_over\"")).is_empty());
+
+    let choosing = http("").replace(
+        "[tool.input.properties]\n",
+        "[tool.input.properties]\naction = { enum = [\"find\", \"refund\"], description = \"What to do\" }\n",
+    );
+    assert!(
+        warnings(&choosing)[0].contains("a choice of 2 things to do"),
+        "{:?}",
+        warnings(&choosing)
+    );
+    let many: String = (0..16)
+        .map(|n| format!("p{n} = {{ type = \"string\", description = \"One\" }}\n"))
+        .collect();
+    let broad = http("").replace("[tool.input.properties]\n", &format!("[tool.input.properties]\n{many}"));
+    assert!(warnings(&broad)[0].contains("20 properties"), "{:?}", warnings(&broad));
 }

@@ -12,7 +12,7 @@ impl World {
     /// People are asked once about each attempt.
     pub(super) fn ask(&mut self, seq: u32) {
         let step = self.step(seq);
-        assert_eq!(step.state, StepState::Unknown);
+        assert!(step.state == StepState::Unknown || (step.state, step.attempt) == (StepState::Waiting, 0));
         let standing = self.journal.asked_about(step).map(|asked| asked.standing.clone());
         assert!(standing != Some(Standing::Open), "asks twice: {:#?}", self.log);
         let mut asked = asked(step);
@@ -24,6 +24,7 @@ impl World {
     pub(super) fn decide(&mut self) -> bool {
         let open: Vec<usize> = (0..self.journal.asked.len())
             .filter(|place| self.journal.asked[*place].standing == Standing::Open)
+            .filter(|place| !self.about(*place).state.has_ended())
             .collect();
         if open.is_empty() || self.fate.strikes(3) {
             return false;
@@ -31,13 +32,19 @@ impl World {
         let place = self.fate.one_of(&open);
         let (seq, _) = self.journal.asked[place].about.unwrap();
         let effect = effect(self.step(seq));
-        let mut verbs = vec![Verb::Happened, Verb::DidNotHappen, Verb::GiveUp];
-        if effect == Effect::Idempotent {
+        let is_escalated = self.step(seq).state == StepState::Waiting;
+        let mut verbs = match is_escalated {
+            true => vec![Verb::Reject, Verb::Approve],
+            false => vec![Verb::Happened, Verb::DidNotHappen, Verb::GiveUp],
+        };
+        if !is_escalated && effect == Effect::Idempotent {
             verbs.extend([Verb::Approve, Verb::Reject]);
         }
         if self.left.resumes > 0 {
             self.left.resumes -= 1;
-            verbs.push(Verb::ProbeAgain);
+            if !is_escalated {
+                verbs.push(Verb::ProbeAgain);
+            }
         } else {
             verbs.retain(|verb| !matches!(verb, Verb::DidNotHappen | Verb::Approve));
         }
@@ -101,12 +108,18 @@ impl World {
         }
     }
 
+    fn about(&self, place: usize) -> &Step {
+        let (seq, _) = self.journal.asked[place].about.unwrap();
+        self.step(seq)
+    }
+
     /// Whoever resumes a run says that what may go on under its old key shall go on.
     pub(super) fn approve(&mut self, place: usize) {
         let asked = &self.journal.asked[place];
         let repeats = asked
             .about
-            .is_some_and(|(seq, _)| effect(self.step(seq)) == Effect::Idempotent);
+            .map(|(seq, _)| self.step(seq))
+            .is_some_and(|step| step.state == StepState::Waiting || effect(step) == Effect::Idempotent);
         if repeats && asked.standing == Standing::Open {
             self.journal.asked[place].standing = Standing::Decided(Decision {
                 verb: Verb::Approve,

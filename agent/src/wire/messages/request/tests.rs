@@ -130,3 +130,21 @@ fn a_request_says_whether_it_wants_a_stream_and_never_samples() {
         assert_eq!(body.get(sampling), None);
     }
 }
+
+#[test]
+fn a_model_that_may_call_one_tool_at_a_time_is_told_so() {
+    let model = model();
+    let messages = [message(Role::User, "\"hi\"")];
+    let tools = [refund_tool()];
+    let parts = RequestParts {
+        tool_choice: ToolChoice::OneAtATime,
+        ..parts(&model, &messages, &tools)
+    };
+
+    let body: Value = serde_json::from_str(&request_body(&parts)).unwrap();
+
+    assert_eq!(
+        body["tool_choice"],
+        json!({"type": "auto", "disable_parallel_tool_use": true})
+    );
+}
