@@ -49,6 +49,8 @@ impl ErrorClass {
     }
 }
 
+/// Code of a transaction that was ended by what ran in it: what it wrote may stand.
+pub const TRANSACTION_LEFT: &str = "transaction_left";
 /// Code of a call that a person gave up.
 pub const GIVEN_UP: &str = "given_up";
 /// Code of what a person decided against.

@@ -4,7 +4,7 @@
 //! one; which one it is follows from the steps before it, so nothing but the journal is asked. `docs/fallbacks.md`.
 
 use crate::definition::{Agent, Tool};
-use crate::error::{ErrorClass, GIVEN_UP, REJECTED, StepError};
+use crate::error::{ErrorClass, GIVEN_UP, REJECTED, StepError, TRANSACTION_LEFT};
 use crate::journal::{Asked, Decision, Journal, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
 use crate::next_action::{Again, Move, RESULT_LOST, effect};
 use crate::order::{self, HELD_BACK};
@@ -194,7 +194,7 @@ pub fn next(agent: &Agent, journal: &Journal, step: &Step) -> Option<Way> {
     let chain = chain(journal, step);
     let error = step.error.as_ref().filter(|_| step.state == StepState::Failed)?;
     // What may have happened is for its probe and for people, whoever has given it up since.
-    let is_certain = !(step.maybe_applied && effect(step).leaves_doubt());
+    let is_certain = !(step.maybe_applied && effect(step).leaves_doubt()) && error.code != TRANSACTION_LEFT;
     let is_last_word = [GIVEN_UP, REJECTED, RESULT_LOST, HELD_BACK, TURN_TIMEOUT].contains(&error.code.as_str());
     // What the model can ask better, it is told. A fallback was not worded by the model.
     let is_the_models = chain.len() == 1 && matches!(error.class, ErrorClass::UserError | ErrorClass::InvalidInput);
@@ -256,6 +256,8 @@ fn escalated(journal: &Journal, step: &Step) -> Option<Move> {
             standing: Standing::Decided(Decision { verb, actor, words, .. }),
             ..
         }) => Some(match verb {
+            // It has been asked for, and is called when there is room.
+            Verb::Approve if journal.gate_of(seq).is_some() => return None,
             Verb::Approve => Move::TryAgain {
                 seq,
                 why: Again::Resumed,

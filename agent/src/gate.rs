@@ -5,6 +5,7 @@ use crate::effect::AttemptOutcome;
 use crate::error::{ErrorClass, StepError};
 use crate::journal::{Journal, Step};
 use crate::next_action::{Action, WaitFor};
+use crate::time_limit::Bound;
 use crate::tool::template::{self, Part};
 use crate::tool::url::scalar;
 use chrono::{DateTime, Utc};
@@ -155,7 +156,10 @@ impl Mark {
             AttemptOutcome::NotSent(error) => (error, false),
             AttemptOutcome::NotApplied { error, .. } | AttemptOutcome::Ambiguous { error, .. } => (error, true),
         };
-        if OWN_FAULTS.contains(&error.code.as_str()) {
+        // That somebody had no more time says nothing of the target.
+        let bound = error.limit.as_ref().map(|limit| limit.bound_by);
+        let is_ours = matches!(bound, Some(Bound::Turn | Bound::Run | Bound::Caller));
+        if is_ours || OWN_FAULTS.contains(&error.code.as_str()) {
             return Self::Neutral;
         }
         match error.class {

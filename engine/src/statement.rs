@@ -29,6 +29,8 @@ pub struct Bounds {
     pub rows_max: u32,
     /// Their JSON text in all.
     pub bytes_max: usize,
+    /// Whether the statement comes to its end however much is read: one that writes, be it through a function.
+    pub to_the_end: bool,
 }
 
 /// What a statement gave.
@@ -138,7 +140,7 @@ pub async fn run(connection: &mut PgConnection, statement: &Statement, bounds: B
     Ok(rows)
 }
 
-/// The types that the statement wants for its parameters, as they are written.
+/// The types that the statement wants for its parameters, as they are written: without a length, which a cast would cut to.
 async fn types_of(
     connection: &mut PgConnection,
     statement: &Statement,
@@ -160,7 +162,7 @@ async fn types_of(
     }
     let names = sqlx::query_scalar(
         "select array(
-             select format_type(named.oid, null) from unnest($1::oid[]) with ordinality as named (oid, n) order by n)",
+             select format_type(named.oid, -1) from unnest($1::oid[]) with ordinality as named (oid, n) order by n)",
     );
     Ok(names.bind(oids).persistent(false).fetch_one(connection).await?)
 }
@@ -179,10 +181,14 @@ fn text_of(statement: &Statement, bounds: Bounds, parameter: impl Fn(usize) -> S
         return text;
     }
     let (rows, bytes) = (u64::from(bounds.rows_max) + 1, bounds.bytes_max);
+    let limit = match bounds.to_the_end {
+        true => String::new(),
+        false => format!(" limit {rows}"),
+    };
     format!(
         "with longhaul_given as (\n{text}\n)\n\
          select case when octet_length(told.body) <= {bytes} then told.body end\n\
-         from (select row_to_json(longhaul_given)::text as body from longhaul_given limit {rows}) as told"
+         from (select row_to_json(longhaul_given)::text as body from longhaul_given{limit}) as told"
     )
 }
 

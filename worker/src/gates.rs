@@ -1,7 +1,7 @@
 //! What this worker knows of breakers, and how many calls it has out. What it knows is a hint: the database decides.
 
-use agent::gate::Breaker;
-use std::collections::HashMap;
+use agent::gate::{Breaker, Mark};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -18,6 +18,8 @@ const KNOWN_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Gates {
     closed: Mutex<HashMap<String, Closed>>,
+    /// Breakers that a failure was reported to from here, and no success since.
+    failing: Mutex<HashSet<String>>,
     /// As many tool calls may be out at once.
     pub(crate) room: Arc<Semaphore>,
 }
@@ -58,6 +60,7 @@ impl Gates {
     pub(crate) fn new(calls_max: usize) -> Self {
         Self {
             closed: Mutex::default(),
+            failing: Mutex::default(),
             room: Arc::new(Semaphore::new(calls_max.clamp(1, Semaphore::MAX_PERMITS))),
         }
     }
@@ -67,6 +70,23 @@ impl Gates {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         let known = closed.get(&name(tenant, scope))?;
         (known.found_at.elapsed() < TRUST).then_some(known.pass)
+    }
+
+    /// How many failures a breaker counts, as far as it is known here: a success after one of ours is told, although its
+    /// call went out before.
+    pub(crate) fn failures(&self, tenant: &str, scope: &str, mark: Mark) -> i32 {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = name(tenant, scope);
+        let has_failed = match mark {
+            Mark::Failed if failing.len() < KNOWN_MAX => {
+                failing.insert(name);
+                true
+            }
+            Mark::Succeeded => failing.remove(&name),
+            Mark::Failed | Mark::RateLimited | Mark::Neutral => false,
+        };
+        let known = self.closed(tenant, scope).map_or(0, |pass| pass.failures);
+        known.max(i32::from(has_failed))
     }
 
     /// A breaker was asked at that instant, and is closed.

@@ -4,7 +4,7 @@ use crate::Effect::{AtMostOnce, Idempotent, ReadOnly};
 use crate::definition::Agent;
 use crate::error::{ErrorClass, StepError};
 use crate::fixture::{agent, answered, asked, at, calls, error, journal, told, tool_step};
-use crate::journal::{Decision, Journal, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
+use crate::journal::{Decision, Gate, HeldBack, Journal, Standing, Step, StepBody, StepState, ToolOutcome, Verb};
 use crate::next_action::next_action;
 use crate::time_limit::TURN_TIMEOUT;
 use crate::transcript::error_outcome;
@@ -293,4 +293,15 @@ fn a_call_whose_turns_time_is_over_has_no_fallback_and_people_may_take_longer() 
     let without = told(&next_action(&agent, &journal, at(10)));
     agent.limits.turn_seconds = Some(5);
     assert_eq!(told(&next_action(&agent, &journal, at(10))), without);
+}
+
+#[test]
+fn an_approved_call_that_a_gate_keeps_back_is_not_taken_up_again_and_again() {
+    let mut journal = escalated(Some(decision(Verb::Approve)));
+    let seq = journal.steps.last().unwrap().seq;
+    journal.held_back.push(HeldBack { seq, by: Gate::Slot });
+
+    let decided = told(&next_action(&desk(), &journal, at(10)));
+
+    assert!(decided.starts_with("park for "), "{decided}");
 }

@@ -1,6 +1,7 @@
 use super::{Breaker, CallLimit, Mark, breaker_open};
 use crate::effect::AttemptOutcome;
 use crate::error::{ErrorClass, StepError};
+use crate::time_limit::{self, Bound};
 use serde_json::{Map, Value, json};
 
 fn limit(key: &str) -> CallLimit {
@@ -90,4 +91,26 @@ fn an_open_breaker_says_when_to_come_again() {
 fn a_breaker_opens_after_five_failures_for_a_minute_where_nothing_is_said() {
     let usual = Breaker::default();
     assert_eq!((usual.enabled, usual.failures, usual.cooldown_seconds), (true, 5, 60));
+}
+
+#[test]
+fn that_somebody_had_no_more_time_says_nothing_of_the_target() {
+    for (bound, mark) in [
+        (Bound::Call, Mark::Failed),
+        (Bound::Idle, Mark::Failed),
+        (Bound::Turn, Mark::Neutral),
+        (Bound::Run, Mark::Neutral),
+        (Bound::Caller, Mark::Neutral),
+    ] {
+        let limit = time_limit::CallLimit {
+            timeout: std::time::Duration::from_secs(1),
+            bound,
+        };
+        let error = StepError::new(ErrorClass::Timeout, "tool_timeout", "too late").limited(limit);
+        let told = Mark::of(&AttemptOutcome::<()>::Ambiguous {
+            error,
+            retry_after: None,
+        });
+        assert_eq!(told, mark, "{bound:?}");
+    }
 }

@@ -107,6 +107,41 @@ async fn a_tool_writes_where_its_result_is_recorded_and_no_input_is_ever_part_of
 }
 
 #[tokio::test]
+async fn a_value_is_not_cut_to_one_letter_where_a_column_has_a_length() {
+    let keys = "effect = \"transactional\"\nstatement = '''insert into money (code, flags) values ({code}, {flags}) \
+                returning code, flags::text as flags'''";
+    let calls = [("pay", json!({"code": "EUR", "flags": "0110"}))];
+    let (world, pool) = shop(calls, &sql("pay", keys, &["code", "flags"])).await;
+    sqlx::query("create table public.money (code char(3), flags bit(4))")
+        .execute(&pool)
+        .await
+        .unwrap();
+
+    let (_, told) = told_of(&world, world.config("worker A")).await;
+
+    assert_eq!(read(&told[0])["rows"], json!([{"code": "EUR", "flags": "0110"}]));
+}
+
+#[tokio::test]
+async fn what_writes_through_a_function_comes_to_its_end_however_few_rows_are_shown() {
+    let keys = "effect = \"transactional\"\nrow_limit = 3\nstatement = '''select sold(n) as n from generate_series(1, 50) as n'''";
+    let (world, pool) = shop([("sell_all", json!({}))], &sql("sell_all", keys, &[])).await;
+    sqlx::raw_sql(
+        "create function public.sold(n integer) returns integer language sql
+         begin atomic insert into sale (item, cents) values (n::text, n) returning cents::integer; end",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+
+    let (_, told) = told_of(&world, world.config("worker A")).await;
+
+    let told = read(&told[0]);
+    assert_eq!((&told["count"], &told["truncated"]), (&json!(3), &json!(true)));
+    assert_eq!(sales(&pool).await.as_array().unwrap().len(), 50);
+}
+
+#[tokio::test]
 async fn what_the_database_refuses_is_told_and_nothing_is_written() {
     let tools = sells(SELL)
         + &sql(

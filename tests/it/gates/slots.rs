@@ -210,6 +210,27 @@ async fn one_worker_has_no_more_calls_out_than_it_is_told_to() {
 }
 
 #[tokio::test]
+async fn many_runs_that_wait_for_one_place_each_come_to_their_turn() {
+    let world = World::new(at_once(&["a", "b"])).await;
+    world.apply(&agent("")).await;
+    let target = Target::new(Mood::Works);
+    let mut config = world.config("worker A");
+    config.calls_max = 1;
+    let mut runs = Vec::new();
+    for _ in 0..20 {
+        runs.push(start(&world, "").await);
+    }
+    let worker = world.worker(config, target.functions());
+
+    for run in runs {
+        assert_eq!(world.settled(run).await.state, "succeeded");
+    }
+
+    assert_eq!((target.calls(), target.out_max()), (40, 1));
+    worker.drain().await;
+}
+
+#[tokio::test]
 async fn a_run_that_is_cancelled_while_it_waits_lets_the_next_one_go() {
     let world = world("{ concurrency = 1 }").await;
     let target = Target::new(Mood::Hangs);

@@ -29,8 +29,9 @@ use chrono::{DateTime, Utc};
 use engine::{Ending, EngineError, Fence};
 use serde_json::json;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
 pub(super) async fn drive(shared: Arc<Shared>, held: Held) -> Result<(), EngineError> {
@@ -59,6 +60,9 @@ struct Driver {
     admitted: HashMap<u32, Admitted>,
     /// The count of wake-ups at which gates were last asked.
     gates_asked_at: i64,
+    /// A place among the worker's own calls that was waited for, until a call takes it: whoever lets go of it hands it to
+    /// the next in line.
+    room: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 /// What a driver waits for.
@@ -121,11 +125,15 @@ impl Driver {
     async fn signal(&mut self, until: Option<DateTime<Utc>>) -> Signal {
         let pause = until.map(|until| (until - self.hold.now()).to_std().unwrap_or(Duration::ZERO));
         let (room, waits_for_room) = (Arc::clone(&self.hold.shared.gates.room), self.waits_for_room());
+        self.room = Mutex::default();
         tokio::select! {
             biased;
             Some(finished) = self.in_flight.next() => Signal::Finished(Box::new(finished)),
             () = self.hold.word() => Signal::LookAgain,
-            _ = room.acquire(), if waits_for_room => Signal::LookAgain,
+            place = room.acquire_owned(), if waits_for_room => {
+                self.room = Mutex::new(place.ok());
+                Signal::LookAgain
+            }
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => Signal::LookAgain,
         }
     }

@@ -57,6 +57,7 @@ impl Request<'_> {
         Bounds {
             rows_max: self.tool.row_limit,
             bytes_max: OUTPUT_BYTES_MAX - FRAME_BYTES - self.tool.row_limit as usize,
+            to_the_end: self.tool.database.is_none(),
         }
     }
 }

@@ -9,15 +9,14 @@ use super::begin::{Moves, change};
 use super::outcome::effect;
 use crate::gates::{Admitted, Pass};
 use crate::hold::Flow;
-use agent::definition::{OnError, Tool};
+use agent::definition::Tool;
 use agent::effect::UnknownReason;
 use agent::gate::{Breaker, Mark, breaker_open};
-use agent::transcript::error_outcome;
 use agent::{AttemptOutcome, ErrorClass, Gate, HeldBack, Step, StepBody, StepError, StepState};
 use chrono::{DateTime, SecondsFormat, Utc};
 use engine::{Admission, AdmitCall, CallReport, EngineError};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::time::Instant;
 
 /// Why a call is not sent now.
@@ -103,8 +102,9 @@ impl Driver {
         let permit = match going {
             Going::Model { .. } => None,
             Going::Tool { .. } => {
-                let permit = Arc::clone(&gates.room).try_acquire_owned();
-                Some(permit.map_err(|_| Kept::By(Gate::Worker))?)
+                let waited_for = self.room.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let permit = waited_for.or_else(|| Arc::clone(&gates.room).try_acquire_owned().ok());
+                Some(permit.ok_or(Kept::By(Gate::Worker))?)
             }
         };
         let step = making.steps.iter().rfind(|step| step.seq == seq);
@@ -304,10 +304,11 @@ impl Driver {
         }
         step.state = StepState::Failed;
         let data = json!({"attempt": step.attempt, "code": error.code});
-        if let StepBody::Tool { name, outcome, .. } = &mut step.body {
-            let tool = self.version.agent.tool(name);
-            error.fatal |= tool.is_some_and(|tool| tool.on_error == OnError::FailRun);
-            *outcome = (!error.fatal).then(|| error_outcome(&error));
+        step.error = Some(error.clone());
+        error.fatal |= self.fails_the_run(step);
+        let told = self.told_of_error(step, &error);
+        if let StepBody::Tool { outcome, .. } = &mut step.body {
+            *outcome = (!error.fatal).then_some(told);
         }
         step.error = Some(error);
         ("step.failed", data)
@@ -348,7 +349,7 @@ impl Driver {
             scope, breaker, slot, ..
         } = self.admitted.remove(&seq)?;
         let gates = &self.hold.shared.gates;
-        let failures = gates.closed(&self.tenant, &scope).map_or(0, |pass| pass.failures);
+        let failures = gates.failures(&self.tenant, &scope, mark);
         let counts = breaker.filter(|(_, pass)| match mark {
             Mark::Failed => true,
             Mark::Succeeded => pass.is_trial || pass.failures.max(failures) > 0,
@@ -376,7 +377,8 @@ impl Driver {
     /// Has what was called, or has room here now, ask again.
     pub(super) fn look_at_gates(&mut self) {
         let is_called = self.hold.wakes() > self.gates_asked_at;
-        let has_room = self.hold.shared.gates.room.available_permits() > 0;
+        let waited_for = self.room.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let has_room = waited_for.is_some() || self.hold.shared.gates.room.available_permits() > 0;
         let (steps, now) = (&mut self.journal.steps, self.hold.now());
         self.journal.held_back.retain(|held| {
             let goes = match held.by {

@@ -27,8 +27,9 @@ impl Driver {
             let once_only = self
                 .step(finished.seq)
                 .is_some_and(|step| effect(step) == Effect::AtMostOnce);
-            if once_only && self.take_result(finished).await? == Flow::Done {
-                break;
+            if once_only {
+                // Each is offered: those that come too late are kept as evidence.
+                self.take_result(finished).await?;
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use engine::{Claimed, EngineError, Fence};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 impl Driver {
     /// None: the run could not be read and was failed.
@@ -70,6 +70,7 @@ impl Driver {
             in_flight: InFlight::default(),
             admitted: HashMap::new(),
             gates_asked_at: 0,
+            room: Mutex::default(),
         }))
     }
 }
